@@ -34,6 +34,8 @@ from core.wording import decisions as decision_wording
 from core.wording.labels import share_text
 from core.wording.runs import group_advice_text
 
+MOST_CANDIDATES = 12
+"""Models that a choice lists; the first counts, and its rivals are near it."""
 OUTCOMES = {"right": Sentence("right"), "wrong": Sentence("wrong"), None: Sentence("not known")}
 
 
@@ -64,7 +66,10 @@ def _task(options: argparse.Namespace) -> TaskName | None:
 
 
 def _candidate_lines(decision: Decision, assumptions: Assumptions) -> Iterator[str]:
-    """The models that can be chosen with their value of each criterion, the best weighted mean first; then who dominates whom."""
+    """The first models that can be chosen with their value of each criterion, the best weighted mean first; then who dominates
+    whom of them."""
+    ranked = [*zip(decision.candidates, decision.totals, decision.pareto, strict=True)]
+    shown, n_more = ranked[:MOST_CANDIDATES], len(ranked[MOST_CANDIDATES:])
     rows = [
         (
             candidate.name,
@@ -74,15 +79,16 @@ def _candidate_lines(decision: Decision, assumptions: Assumptions) -> Iterator[s
                 for one, value in zip(decision.criteria, candidate.values, strict=True)
             ),
         )
-        for candidate, total in zip(decision.candidates, decision.totals, strict=True)
+        for candidate, total, _standing in shown
     ]
     criteria = [
         f"{decision_wording.criterion_name(one, assumptions.bits)} {share_text(one.share)}" for one in decision.criteria
     ]
     yield from ("", *table([*heads("model", "mean"), *criteria], rows)) if rows else ()
+    yield from [_("{n} more; --json lists all.").format(n=n_more)] if n_more else ()
     dominated = [
         _("{name}: {relation}").format(name=candidate.name, relation=decision_wording.pareto_text(standing, decision))
-        for candidate, standing in zip(decision.candidates, decision.pareto, strict=True)
+        for candidate, _total, standing in shown
         if standing.status != "front"
     ]
     yield from ("", *dominated) if dominated else ()

@@ -258,17 +258,15 @@ def import_(options: argparse.Namespace) -> int:
     left_out = outcome.count(*REJECTED_STATES) + len(outcome.remarks)
 
     def lines() -> Iterator[str]:
-        counts = {
-            "new": outcome.count("new", "waits"),
-            "known": outcome.count("known", "annotated"),
-            "left_out": left_out,
-            "scores": outcome.n_scores,
-        }
-        yield (
-            Sentence("Runs: {new} would be new, {known} known, {left_out} left out. Scores: {scores:,}.", **counts)
-            if options.dry_run
-            else Sentence("Runs: {new} new, {known} known, {left_out} left out. Scores: {scores:,}.", **counts)
+        yield Sentence(
+            "Runs: {new} new, {known} known, {left_out} left out. Scores: {scores:,}.",
+            new=outcome.count("new", "waits"),
+            known=outcome.count("known", "annotated"),
+            left_out=left_out,
+            scores=outcome.n_scores,
         )
+        if options.dry_run:
+            yield Sentence("Nothing was changed.")
         if waiting := outcome.count("waits"):
             yield Sentence("Waiting beside the warehouse: {waiting} of them.", waiting=waiting)
         if annotated := outcome.count("annotated"):

@@ -405,7 +405,7 @@ def ranking_lines(answer: Answer) -> list[str]:
             )
             lines.append(f"  {line}")
         if (n := len(others) - MOST_GROUPS) > 0:
-            more = _("more groups: {n}; --json lists all.")
+            more = _("{n} more; --json lists all.")
             lines.append(f"  {more.format(n=n)}")
         lines += of_all
     return lines
@@ -486,7 +486,7 @@ def import_lines(preview, stored: Mapping[str, Any] | None, scored: Sequence[tup
     lines += _directions(file)
     was_stored = preview.imported_at is not None
     is_stored = file.sha256 in (stored or ()) and not was_stored
-    lines += _models(preview, is_stored, was_stored)
+    lines += _models(preview, is_here=is_stored or was_stored)
     if was_stored:
         line = _("stored before, on {time} UTC; nothing was changed.")
         lines.append(line.format(time=f"{preview.imported_at:%Y-%m-%d %H:%M}"))
@@ -548,24 +548,20 @@ def _directions(file: ScoreFile) -> list[str]:
     return [line.format(metric=metric) for metric in unknown[:MOST_EXAMPLES]]
 
 
-def _models(preview, is_stored: bool, was_stored: bool) -> list[str]:
+def _models(preview, is_here: bool) -> list[str]:
     names = preview.names
     if names.is_empty():
         return []
     lines = [_("models that are measured here: {measured}").format(measured=score_wording.measured_text(names))]
     if preview.aliases:
-        line = (
-            _("new aliases: {n:,}; `workdim scores alias --remove {name}` takes the first back")
-            if is_stored
-            else _("aliases when stored: {n:,}; `workdim scores alias --remove {name}` would take the first back")
-        )
+        line = _("new aliases: {n:,}; `workdim scores alias --remove {name}` takes the first back")
         lines.append(line.format(n=len(preview.aliases), name=shlex.quote(next(iter(preview.aliases)))))
     near = names.filter(~pl.col("is_measured"), pl.col("suggestions").list.len() > 0)
     for name, suggestions in near.head(MOST_EXAMPLES).select("name", "suggestions").iter_rows():
         words = {"alias": shlex.quote(name), "model": shlex.quote(suggestions[0])}
         line = _("{name} may be {near}: `workdim scores alias {alias} {model}`")
         lines.append(line.format(name=name, near=_(", ").join(suggestions), **words))
-    if near.height > 1 and (is_stored or was_stored):
+    if near.height > 1 and is_here:
         lines.append(_("map all likely names: `workdim scores alias --suggested`"))
     return lines
 

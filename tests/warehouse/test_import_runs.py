@@ -499,7 +499,7 @@ def test_export_and_import_as_verbs(ours, theirs, tmp_path, capsys, add_parcel):
     capsys.readouterr()
     theirs.path.unlink()
     assert main(["import", str(out), "--dry-run", *there]) == 0
-    assert "Runs: 4 would be new" in capsys.readouterr().out and not theirs.path.exists()
+    assert "Runs: 4 new" in capsys.readouterr().out and not theirs.path.exists()
     assert main(["import", str(out), str(tmp_path / "tagged"), *there]) == 0
     assert "Runs: 5 new, 0 known, 0 left out. Scores: 0." in capsys.readouterr().out
     (tmp_path / "tagged" / "parcels" / OTHER / RUN_FILE).write_text("{", encoding="utf-8")
