@@ -196,8 +196,8 @@ MOST = {
     ),  # scores beside models without a ranking, and of the run that the answer is about; pages of Start as a list; a page that opens with the reader's models; five pages; a link is followed whatever was chosen before, or changed on another page; labelled texts, which stop the start where they are refused; the form of a plan stays while other pages are drawn; runs filtered, ticked, compared and deleted together; what a refusal says of the terminal by the screen's places; columns that the types check
     "validation": (236, 2016),
     "warehouse": (
-        4854,
-        31191,
+        4843,
+        31110,
     ),  # which run has all that is asked, which forecast held; readable loss beside a plan; a report whose runs are gone says which; an export holds one table at a time, and parcels that lack the added one; what a measurement finds there, which forecast held
     "wording": (
         3920,

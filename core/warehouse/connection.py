@@ -27,7 +27,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sized
+from collections.abc import Callable, Iterator, Sized
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -169,18 +169,11 @@ def wal_path(path: Path) -> Path:
 def read_connection(path: Path, wait: float) -> Iterator[Connection]:
     """A reading connection. Every try passes the gate first, so that after a collision with a writer the reader goes in
     as soon as that writer has left."""
-    end = time.monotonic() + wait
-    delay = _FIRST_DELAY
-    with contextlib.ExitStack() as inside:
-        while True:
-            _close_gate(path, max(0.0, end - time.monotonic()), _READER_POLL).release()
-            try:
-                connection = inside.enter_context(attach(path, True, 0.0))
-                break
-            except WarehouseLocked:
-                if time.monotonic() + delay > end:
-                    raise
-            delay = _back_off(delay)
+
+    def pass_gate(left: float) -> None:
+        _close_gate(path, left, _READER_POLL).release()
+
+    with attach(path, True, wait, before=pass_gate) as connection:
         yield connection
 
 
@@ -207,10 +200,29 @@ def write_connection(path: Path, wait: float) -> Iterator[Connection]:
 
 
 @contextlib.contextmanager
-def attach(path: Path, read_only: bool, wait: float, instance: DuckDBInstance | None = None) -> Iterator[Connection]:
-    """A connection to a warehouse file. Retries while it is busy; WarehouseLocked if it stays so for `wait` seconds."""
+def attach(
+    path: Path,
+    read_only: bool,
+    wait: float,
+    instance: DuckDBInstance | None = None,
+    before: Callable[[float], None] = lambda left: None,
+) -> Iterator[Connection]:
+    """A connection to a warehouse file. Retries while it is busy; WarehouseLocked if it stays so for `wait` seconds.
+    `before` is called before each try, with the seconds that are left."""
     instance = instance or (_READER if read_only else _WRITER)
-    file = _attach_when_free(instance, path, read_only, wait)
+    end, delay = time.monotonic() + wait, _FIRST_DELAY
+    while True:
+        before(max(0.0, end - time.monotonic()))
+        try:
+            file = instance.attach(path, read_only)
+            break
+        except (duckdb.Error, _Busy) as error:
+            if isinstance(error, duckdb.Error) and not any(text in str(error) for text in _BUSY_MESSAGES):
+                raise
+            if time.monotonic() + delay > end:
+                raise WarehouseLocked(_locked_message(path, str(error))) from error
+            time.sleep(delay * random.uniform(0.5, 1.5))
+            delay = min(delay * 1.7, 0.25)
     try:
         with contextlib.closing(file.connection.cursor()) as connection:
             connection.execute(f"USE {file.name}")
@@ -313,26 +325,6 @@ if hasattr(os, "register_at_fork"):
 
 class _Busy(Exception):
     """Another thread of this process has the file open."""
-
-
-def _attach_when_free(instance: DuckDBInstance, path: Path, read_only: bool, wait: float) -> AttachedFile:
-    end = time.monotonic() + wait
-    delay = _FIRST_DELAY
-    while True:
-        try:
-            return instance.attach(path, read_only)
-        except (duckdb.Error, _Busy) as error:
-            if isinstance(error, duckdb.Error) and not any(text in str(error) for text in _BUSY_MESSAGES):
-                raise
-            if time.monotonic() + delay > end:
-                raise WarehouseLocked(_locked_message(path, str(error))) from error
-            delay = _back_off(delay)
-
-
-def _back_off(delay: float) -> float:
-    """Sleep for about `delay` seconds; returns the next, longer delay."""
-    time.sleep(delay * random.uniform(0.5, 1.5))
-    return min(delay * 1.7, 0.25)
 
 
 @contextlib.contextmanager

@@ -214,17 +214,16 @@ def restore_backup(
 @contextlib.contextmanager
 def _exclusive(warehouse: Warehouse) -> Iterator[None]:
     """Keep other processes from changing files or opening the DuckDB file, if it can be opened."""
+    path, wait = warehouse.path, warehouse.wait
+    close = write_connection if exists(path) else exclusive
     with contextlib.ExitStack() as inside:
-        if exists(warehouse.path):
-            try:
-                with translated_errors(warehouse.path):
-                    inside.enter_context(write_connection(warehouse.path, warehouse.wait))
-            except WarehouseLocked:
-                raise
-            except (WarehouseError, ResourceError):  # ruined, or newer: it is replaced
-                inside.enter_context(exclusive(warehouse.path, warehouse.wait))
-        else:
-            inside.enter_context(exclusive(warehouse.path, warehouse.wait))
+        try:
+            with translated_errors(path):
+                inside.enter_context(close(path, wait))
+        except WarehouseLocked:
+            raise
+        except (WarehouseError, ResourceError):  # ruined, or newer: it is replaced
+            inside.enter_context(exclusive(path, wait))
         yield
 
 
@@ -559,17 +558,7 @@ def _import_parcel(
         # Name the source, not the temporary copy.
         return ImportedRun(source, run_id, "damaged", error.message.replaced(str(place / run_id), source))
     try:
-        if (ours := known.tables(run_id)) is not None:
-            return _compare_with_known(source, run_id, tables, ours, known, dry_run)
-        rows = {table: tables[table].row(0, named=True) for table in CONTENT_HASHES}
-        try:
-            check_content(known.content, rows)
-        except WarehouseError as error:
-            return ImportedRun(source, run_id, "conflict", error.message)
-        known.runs.add(run_id)
-        for table, (key, content) in CONTENT_HASHES.items():
-            known.content[table][rows[table][key]] = rows[table][content]
-        return ImportedRun(source, run_id, "new") if dry_run else _add_run(source, staged, known.warehouse)
+        return ImportedRun(source, run_id, *_judge_run(staged, tables, known, dry_run))
     finally:
         shutil.rmtree(staged, ignore_errors=True)
 
@@ -620,46 +609,55 @@ def _check_reserved_tags(staged: Path) -> None:
         )
 
 
-def _add_run(source: str, staged: Path, warehouse: Warehouse) -> ImportedRun:
-    run_id, target = staged.name, warehouse.parcels / staged.name
+def _judge_run(staged: Path, tables: dict[str, pl.DataFrame], known: _Known, dry_run: bool) -> tuple[str, str]:
+    """State and reason of a run that is whole; a new one is added, notes on a known one are merged."""
+    if (ours := known.tables(staged.name)) is not None:
+        return _compare_with_known(staged.name, tables, ours, known, dry_run)
+    rows = {table: tables[table].row(0, named=True) for table in CONTENT_HASHES}
+    try:
+        check_content(known.content, rows)
+    except WarehouseError as error:
+        return "conflict", error.message
+    known.runs.add(staged.name)
+    for table, (key, content) in CONTENT_HASHES.items():
+        known.content[table][rows[table][key]] = rows[table][content]
+    return ("new", "") if dry_run else _add_run(staged, known.warehouse)
+
+
+def _add_run(staged: Path, warehouse: Warehouse) -> tuple[str, str]:
+    target = warehouse.parcels / staged.name
     make_folder(warehouse.parcels)
     try:
-        with writing(target), warehouse.update("run", run_id):
+        with writing(target), warehouse.update("run", staged.name):
             if target.exists():  # damaged, or remains of a parcel without run.json
                 parcels.quarantine(warehouse.folder, target)
             os.replace(staged, target)
     except WarehouseLocked as error:
         os.replace(staged, target)
-        return ImportedRun(source, run_id, "waits", str(error))
+        return "waits", str(error)
     except ResourceError as error:
         if not is_parcel(target):
             raise
-        return ImportedRun(source, run_id, "waits", str(error))
+        return "waits", str(error)
     except (WarehouseError, duckdb.Error) as error:  # not foreseen by the checks above
         os.replace(target, staged)
-        return ImportedRun(source, run_id, "conflict", str(error).splitlines()[0])
-    return ImportedRun(source, run_id, "new")
+        return "conflict", str(error).splitlines()[0]
+    return "new", ""
 
 
 def _compare_with_known(
-    source: str,
-    run_id: str,
-    tables: dict[str, pl.DataFrame],
-    known: dict[str, pl.DataFrame],
-    content: _Known,
-    dry_run: bool,
-) -> ImportedRun:
-    """The outcome for a run that is here already: the same measurement, or another one under its id."""
-    differences = [table for table in ("models", "corpora", "runs", *LONG_TABLES) if not _is_same(table, known, tables)]
-    if differences:
-        reason = Sentence("Another result has this id here; they differ in {table}.", table=differences[0])
-        return ImportedRun(source, run_id, "conflict", reason)
-    local, imported = _annotations(known), _annotations(tables)
+    run_id: str, tables: dict[str, pl.DataFrame], ours: dict[str, pl.DataFrame], known: _Known, dry_run: bool
+) -> tuple[str, str]:
+    """State and reason of a run that is here already: the same measurement, or another one under its id."""
+    for table in ("models", "corpora", "runs", *LONG_TABLES):
+        if not _is_same(table, ours, tables):
+            return "conflict", Sentence("Another result has this id here; they differ in {table}.", table=table)
+    local, imported = _annotations(ours), _annotations(tables)
     if local.merged_with(imported) == local:
-        return ImportedRun(source, run_id, "known")
-    if not dry_run and run_id in content.runs:
-        annotate(content.warehouse, run_id, lambda annotations: annotations.merged_with(imported))
-    return ImportedRun(source, run_id, "annotated")
+        return "known", ""
+    if not dry_run and run_id in known.runs:
+        annotate(known.warehouse, run_id, lambda annotations: annotations.merged_with(imported))
+    return "annotated", ""
 
 
 def _is_same(table: str, known: dict[str, pl.DataFrame], imported: dict[str, pl.DataFrame]) -> bool:

@@ -118,10 +118,7 @@ def store_import(warehouse: Warehouse, file: ScoreFile, aliases: Mapping[str, st
     with warehouse.update(_KIND, file.sha256):
         if known := user_files.read(warehouse.folder, _KIND, file.sha256):
             (before,) = records(known["score_files"], ScoreFileRow)
-            n_samples = known["score_samples"].height
-            return StoredImport(
-                file.sha256, before.file_name, before.n_taken, n_samples, before.n_skipped, before.imported_at, False
-            )
+            return _stored(before, known["score_samples"].height, False)
         if not chosen and not file.samples:
             raise InputError(
                 "{file} holds nothing that could be stored; the preview says why, row by row.", file=file.name
@@ -129,9 +126,11 @@ def store_import(warehouse: Warehouse, file: ScoreFile, aliases: Mapping[str, st
         n_skipped = sum(row.skipped is not None for row in file.rows)
         row_of_file = ScoreFileRow(file.sha256, file.name, file.format, len(chosen), n_skipped, _now())
         user_files.write(warehouse.folder, _KIND, file.sha256, _tables(row_of_file, chosen, file.samples))
-    return StoredImport(
-        file.sha256, file.name, len(chosen), len(file.samples), n_skipped, row_of_file.imported_at, True
-    )
+    return _stored(row_of_file, len(file.samples), True)
+
+
+def _stored(row: ScoreFileRow, n_samples: int, is_new: bool) -> StoredImport:
+    return StoredImport(row.file_sha256, row.file_name, row.n_taken, n_samples, row.n_skipped, row.imported_at, is_new)
 
 
 def store_own_scores(
