@@ -1,4 +1,4 @@
-"""Ids as people type and read them: the beginning or the ending of one stands for the whole."""
+"""Ids as people type and read them, the beginning or the ending of one standing for the whole; and names that they type."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ SHORT_ID = 18
 """Characters of an id that separate a run from its controls, which start with the same time: 13 would be the time alone."""
 SHORTEST_ENDING = 4
 """Characters that the ending of an id must have where it stands for the whole."""
+MAX_NAME = 80
+"""Characters of the name of a rule, a query or a report."""
 
 
 def matching_ids(ids: Iterable[str], text: str) -> list[str]:
@@ -29,3 +31,11 @@ def only_id(ids: Iterable[str], text: str, kind: str, verb: str) -> str:
     if not matches:
         raise InputError(missing(kind, text[:80], verb))
     return matches[0]
+
+
+def typed_name(text: str) -> str:
+    """The name without blanks around it. Raises InputError for an invalid one."""
+    name = text.strip()
+    if not name or len(name) > MAX_NAME or not name.isprintable():
+        raise InputError("A name has 1 to {most} visible characters on one line.", most=MAX_NAME)
+    return name

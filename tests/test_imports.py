@@ -149,7 +149,7 @@ MOST = {
         3577,
         30825,
     ),  # nearest by a sample of columns; how much blocks write; what the host reads is read for all subsets at once; d2 alone
-    "ids": (31, 196),  # an id is found, or refused, in one place
+    "ids": (41, 247),  # an id is found, or refused, in one place
     "limits": (210, 1093),  # what the workers of a job take; amounts of memory as people write them
     "locale": (
         591,
@@ -161,7 +161,7 @@ MOST = {
     ),  # whether d2 depends on sequences or points, which geometry held; which layer serves own labels, of encoders too; loss readable at each layer; bits and bytes of each window; the draws of a control, which goes on with its next
     # memory that runs out, states of layers, and blocks replaced, for all who run a model; controls whose blocks write as much as trained ones; decoders from pinned parts of packages
     "models": (4334, 28851),
-    "pilots": (928, 5749),  # columns of pilots that the types check; who decides by a report, and by when
+    "pilots": (926, 5720),  # columns of pilots that the types check; who decides by a report, and by when
     "plans": (3278, 26608),  # rounding priced, one block repaired; whether norms can carry a repair is tried
     # and what a report answers, on each text:
     "questions": (
@@ -179,8 +179,8 @@ MOST = {
         12710,
     ),  # a row for each model, a column for each benchmark; blanks around a name, and NaN beside a key that is there twice
     "sources": (250, 1871),  # rows of narrow reads
-    "sql": (879, 4477),  # what a worker is asked
-    "store": (1407, 9499),  # a file that is deleted while it is read; columns that the types check
+    "sql": (879, 4459),  # what a worker is asked
+    "store": (1398, 9455),  # a file that is deleted while it is read; columns that the types check
     "tables": (
         1216,
         8385,
@@ -196,8 +196,8 @@ MOST = {
     ),  # scores beside models without a ranking, and of the run that the answer is about; pages of Start as a list; a page that opens with the reader's models; five pages; a link is followed whatever was chosen before, or changed on another page; labelled texts, which stop the start where they are refused; the form of a plan stays while other pages are drawn; runs filtered, ticked, compared and deleted together; what a refusal says of the terminal by the screen's places; columns that the types check
     "validation": (236, 2016),
     "warehouse": (
-        4843,
-        31110,
+        4847,
+        30994,
     ),  # which run has all that is asked, which forecast held; readable loss beside a plan; a report whose runs are gone says which; an export holds one table at a time, and parcels that lack the added one; what a measurement finds there, which forecast held
     "wording": (
         3920,

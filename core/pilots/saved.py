@@ -21,7 +21,7 @@ from pydantic import Field, Strict, TypeAdapter, model_validator
 from pydantic.dataclasses import dataclass
 
 from core.errors import InputError, Sentence, nothing_yet, unknown_name
-from core.ids import only_id
+from core.ids import only_id, typed_name
 from core.pilots.pilot import NOT_EMPTY, NamesScore, UseClass, find_saved, hashed_id
 from core.tables import RecipeRow, RuleChoiceRow
 from core.validation import (
@@ -216,8 +216,6 @@ def to_toml(rule: Rule) -> str:
 
 # --- recipes of reports ---------------------------------------------------------------------------------------------
 
-MAX_NAME = 80
-
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
@@ -242,8 +240,8 @@ class Recipe:
         if self.language not in ("en", "ja"):
             raise InputError(unknown_name("language", self.language[:20], ("en", "ja")))
         for name in (self.name, self.decided_by):
-            if name is not None and (not name.strip() or len(name) > MAX_NAME or not name.isprintable()):
-                raise InputError("A name has 1 to {most} visible characters on one line.", most=MAX_NAME)
+            if name is not None:
+                typed_name(name)
         _read_day(self.decide_by)
 
     @property

@@ -36,7 +36,7 @@ import pyarrow.compute as pc
 from core.errors import QueryError, Sentence, WorkdimError, from_record, to_record
 from core.files import beyond_limit, python_path
 from core.warehouse import schema
-from core.warehouse.connection import copy_snapshot
+from core.warehouse.connection import copy_snapshot, first_column
 from core.warehouse.schema import quoted
 from core.warehouse.warehouse import Warehouse
 
@@ -251,7 +251,7 @@ def _bind_saved_queries(connection: duckdb.DuckDBPyConnection, statement: duckdb
         name.lower(): (name, sql) for name, sql in connection.execute("SELECT name, sql FROM saved_queries").fetchall()
     }
     there = "SELECT lower(table_name) FROM duckdb_tables() UNION ALL SELECT lower(view_name) FROM duckdb_views()"
-    known = {name for (name,) in connection.execute(there).fetchall()}
+    known = set(first_column(connection, there))
 
     def bind(read: duckdb.Statement) -> None:
         for wanted in sorted({name.lower() for name in table_names(connection, read)} - known):
@@ -509,7 +509,7 @@ def refused_functions(connection: duckdb.DuckDBPyConnection) -> set[str]:
 
 
 def _names_of(connection: duckdb.DuckDBPyConnection, query: str) -> set[str]:
-    return {name for (name,) in connection.execute(query).fetchall()} - TABLE_FUNCTIONS
+    return set(first_column(connection, query)) - TABLE_FUNCTIONS
 
 
 _SETTINGS = "SELECT name FROM duckdb_settings()"

@@ -25,6 +25,7 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
@@ -270,9 +271,7 @@ def _read_folder(path: Path) -> Archive:
     manifest = path / MANIFEST
     if not manifest.is_file():
         return Archive(path, members)
-    if manifest.stat().st_size > _MANIFEST_BYTES_PER_FILE * (len(members) + 1000):
-        raise _damaged_archive(path, Sentence("its {manifest} is too large", manifest=MANIFEST))
-    return Archive(path, members, _parse_manifest(path, manifest.read_bytes()))
+    return Archive(path, members, _read_manifest(path, len(members), manifest.stat().st_size, manifest.read_bytes))
 
 
 def _read_zip(path: Path, packed: zipfile.ZipFile, unpack_folder: Path | None) -> Archive:
@@ -282,9 +281,8 @@ def _read_zip(path: Path, packed: zipfile.ZipFile, unpack_folder: Path | None) -
     manifest = members.pop(MANIFEST, None)
     if not isinstance(manifest, zipfile.ZipInfo):
         return Archive(path, members, zip_file=packed)
-    if manifest.file_size > _MANIFEST_BYTES_PER_FILE * (len(infos) + 1000):
-        raise _damaged_archive(path, Sentence("its {manifest} is too large", manifest=MANIFEST))
-    return Archive(path, members, _parse_manifest(path, packed.read(manifest)), packed)
+    told = _read_manifest(path, len(infos), manifest.file_size, partial(packed.read, manifest))
+    return Archive(path, members, told, packed)
 
 
 def _check_members(path: Path, infos: list[zipfile.ZipInfo], unpack_folder: Path | None) -> None:
@@ -329,10 +327,12 @@ def _normalize_names(stem: str, infos: dict[str, zipfile.ZipInfo]) -> dict[str, 
     return infos
 
 
-def _parse_manifest(path: Path, content: bytes) -> dict[str, Any]:
-    """The manifest, with the types checked that callers rely on."""
+def _read_manifest(path: Path, n_files: int, n_bytes: int, read: Callable[[], bytes]) -> dict[str, Any]:
+    """The manifest, with its size and the types checked that callers rely on."""
+    if n_bytes > _MANIFEST_BYTES_PER_FILE * (n_files + 1000):
+        raise _damaged_archive(path, Sentence("its {manifest} is too large", manifest=MANIFEST))
     try:
-        manifest = json.loads(content)
+        manifest = json.loads(read())
         if manifest["format"] > FORMAT:
             raise WarehouseError("{file} was written by a newer Workdim: update Workdim to read it.", file=path)
         if manifest["format"] < 1 or not all(

@@ -51,7 +51,6 @@ from core.tables import PILOT_SOURCE, TABLES
 FORMAT = 1
 _FILE = "file.json"
 """In the folder of a kind with Parquet files: all its other rows, and the hashes of these."""
-MAX_NAME_LENGTH = 80
 HASH_LENGTH = 32
 """Hex digits of a hashed name."""
 MAX_JSON_BYTES = 16 * 2**20
@@ -90,14 +89,6 @@ KINDS = {
     "rule": FileKind("rules", ("rules", "rule_choices"), "rule_id"),
     "recipe": FileKind("recipes", ("recipes", "recipe_numbers"), "recipe_id"),
 }
-
-
-def typed_name(text: str) -> str:
-    """The name of a rule or a saved query, without blanks around it; raises InputError for an invalid one."""
-    name = text.strip()
-    if not name or len(name) > MAX_NAME_LENGTH or not name.isprintable():
-        raise InputError("A name has 1 to {most} visible characters on one line.", most=MAX_NAME_LENGTH)
-    return name
 
 
 def hash_name(text: str) -> str:

@@ -17,11 +17,11 @@ from core import exports
 from core.errors import InputError, QueryError, unknown_name
 from core.figures import query_chart
 from core.figures.query_chart import KINDS, ChartChoice, default_choice, grouping_columns, numeric_columns, query_points
+from core.ids import MAX_NAME
 from core.locale import _, in_language, translated, worded
 from core.sql import sandbox
 from core.sql.examples import EXAMPLES
 from core.sql.sandbox import MAX_CHARACTERS, SqlResult
-from core.store.user_files import MAX_NAME_LENGTH
 from core.ui import inputs, language, pictures, reads, tables, url_state
 from core.ui.language import escape
 from core.ui.tables import show_plain
@@ -172,7 +172,7 @@ def _show_name_form() -> None:
     if sql is None:
         return
     with st.container(border=True, gap="small"):
-        name = st.text_input(_("Name"), max_chars=MAX_NAME_LENGTH, key="query name").strip()
+        name = st.text_input(_("Name"), max_chars=MAX_NAME, key="query name").strip()
         note = st.text_input(_("Note"), key="query note")
         is_taken = name in [row.name for row in reads.saved_queries()]
         replace = is_taken and st.checkbox(_("Replace the saved query of this name"), key="query replace")

@@ -21,9 +21,10 @@ from core.deck.report import Report, report_of
 from core.deck.story import Story
 from core.errors import InputError, Sentence
 from core.files import version
+from core.ids import MAX_NAME
 from core.locale import _, in_language, spoken, worded
 from core.pilots.pilot import RegisteredPilot, slug
-from core.pilots.saved import MAX_NAME, Recipe, SavedRecipe, SavedRule
+from core.pilots.saved import Recipe, SavedRecipe, SavedRule
 from core.questions import choice as choice_question
 from core.tables import RuleChoiceRow, ids_of
 from core.ui import inputs, language, reads, run_choice, tables, url_state

@@ -341,6 +341,11 @@ def transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
         raise
 
 
+def first_column(connection: Connection, sql: str, parameters: Any = None) -> list[Any]:
+    """The values of the first column of a query's result."""
+    return [row[0] for row in connection.execute(sql, parameters).fetchall()]
+
+
 def insert(connection: Connection, table: str, rows: pl.DataFrame) -> None:
     """Insert a frame into a table, within the caller's transaction; missing columns are NULL."""
     if rows.is_empty():

@@ -25,7 +25,7 @@ from core.store.archive import pending_restores
 from core.store.parcels import is_parcel, read_header, read_tables
 from core.tables import LONG_TABLES
 from core.warehouse import schema, sync
-from core.warehouse.connection import Connection, attach, copy_snapshot, exists, translated_errors
+from core.warehouse.connection import Connection, attach, copy_snapshot, exists, first_column, translated_errors
 from core.warehouse.sync import RUN, Progress
 from core.warehouse.warehouse import Warehouse
 
@@ -85,7 +85,7 @@ def check_health(warehouse: Warehouse) -> Health:
             with translated_errors(warehouse.path), attach(warehouse.path, True, warehouse.wait) as file:
                 schema.is_current(file)
                 with contextlib.suppress(duckdb.CatalogException):  # an empty one
-                    known = {row[0] for row in file.execute("SELECT run_id FROM runs").fetchall()}
+                    known = set(first_column(file, "SELECT run_id FROM runs"))
         waiting = [path for path in folders_in(warehouse.parcels) if path.name not in known and is_parcel(path)]
     except (WarehouseError, ResourceError) as error:
         return Health(True, problem=str(error))
@@ -268,7 +268,7 @@ def _check_parcels(
     file: Connection, model: Connection, warehouse: Warehouse, thorough: bool, progress: Progress
 ) -> tuple[int, list[Finding]]:
     """Compare runs with their parcels; returns the number of parcels read and the findings."""
-    runs = [row[0] for row in file.execute("SELECT run_id FROM runs ORDER BY run_id").fetchall()]
+    runs = first_column(file, "SELECT run_id FROM runs ORDER BY run_id")
     counts = {
         table: dict(file.execute(f"SELECT run_id, count(*) FROM {table} GROUP BY run_id").fetchall())
         for table in LONG_TABLES
@@ -304,13 +304,13 @@ def _check_models_and_corpora(file: Connection, warehouse: Warehouse) -> Iterato
     """Compare the rows that runs share with their parcels. Parcels of one model may differ, as versions of Workdim do and
     names that a model was asked by: each value of a row must be that of one of them."""
     told: dict[str, dict[str, list[dict[str, Any]]]] = {table: {} for table in sync.CONTENT_HASHES}
-    for (run_id,) in file.execute("SELECT run_id FROM runs").fetchall():
+    for run_id in first_column(file, "SELECT run_id FROM runs"):
         with contextlib.suppress(WarehouseError):  # one without a parcel, or with a damaged one, is found elsewhere
             rows = read_header(warehouse.parcels / run_id).rows
             for table, (key, _content) in sync.CONTENT_HASHES.items():
                 told[table].setdefault(rows[table][key], []).append(rows[table])
     for table, (key, _content) in sync.CONTENT_HASHES.items():
-        used = {name for (name,) in file.execute(f"SELECT {key} FROM runs").fetchall()}
+        used = set(first_column(file, f"SELECT {key} FROM runs"))
         for row in pl.DataFrame(file.sql(f"SELECT * FROM {table} ORDER BY {key}")).iter_rows(named=True):
             name, of_parcels = row[key], told[table].get(row[key], [])
             wrong = [column for column, value in row.items() if value not in [one[column] for one in of_parcels]]
@@ -331,9 +331,7 @@ def _check_models_and_corpora(file: Connection, warehouse: Warehouse) -> Iterato
 def _check_user_files(file: Connection, model: Connection, warehouse: Warehouse, thorough: bool) -> Iterator[Finding]:
     """What people wrote or imported, files against rows: which there are, how many, and all values where that is quick."""
     for kind, declared in user_files.KINDS.items():
-        first = declared.tables[0]
-        names = [row[0] for row in file.execute(f"SELECT {declared.key} FROM {first} ORDER BY ALL").fetchall()]
-        rows = {user_files.hash_name(name) if declared.is_hashed else name: name for name in names}
+        rows = sync.names_in_rows(file, kind)
         files = user_files.list_ids(warehouse.folder, kind)
         if missing := [rows[file_id] for file_id in rows.keys() - set(files)]:
             what = _count_text(sorted(missing), kind)
@@ -344,7 +342,7 @@ def _check_user_files(file: Connection, model: Connection, warehouse: Warehouse,
             yield Finding("{what} not in the warehouse. Run: workdim ingest", what=_count_text(not_loaded, kind))
         for file_id in sorted(rows.keys() & set(files)):
             with contextlib.suppress(WarehouseError):  # reported already
-                tables = declared.tables if thorough or not declared.parquet else (first,)
+                tables = declared.tables if thorough or not declared.parquet else declared.tables[:1]
                 if differences := _differing_tables(file, model, warehouse, kind, file_id, tables):
                     yield _other_content(kind, rows[file_id], differences)
 

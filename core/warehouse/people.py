@@ -16,6 +16,7 @@ from typing import Any, Literal
 import polars as pl
 
 from core.errors import InputError, missing, unknown_name
+from core.ids import typed_name
 from core.pilots.pilot import PRESENTATION_FIELDS, OwnTask, Pilot, PilotModel, pilot_from_config
 from core.pilots.saved import OUTCOMES, Recipe, Rule, SavedRecipe, SavedRule, recipe_from_row, rule_from_config
 from core.store import user_files
@@ -34,7 +35,7 @@ from core.tables import (
     ids_of,
     records,
 )
-from core.warehouse.connection import Readable
+from core.warehouse.connection import Readable, first_column
 from core.warehouse.warehouse import Warehouse
 
 # --- pilots: registered once and never changed, with their own scores and the runs that are their results ------------
@@ -184,14 +185,14 @@ def save_rule(warehouse: Warehouse, rule: Rule) -> SavedRule:
 
     A rule that is saved already keeps its choices; only its note is updated. Raises InputError for an invalid name.
     """
-    user_files.typed_name(rule.name)
+    typed_name(rule.name)
     rule_id = rule.rule_id
     with warehouse.update(_RULE, rule_id) as connection:
         if user_files.exists(warehouse.folder, _RULE, rule_id):
             row, choices = _read(warehouse, rule_id)
             row = replace(row, note=rule.note, config=rule.config())
         else:
-            newest = connection.execute("SELECT max(version) FROM rules WHERE name = ?", [rule.name]).fetchall()[0][0]
+            (newest,) = first_column(connection, "SELECT max(version) FROM rules WHERE name = ?", [rule.name])
             task, choices = rule.task, []
             row = RuleRow(
                 rule_id=rule_id,
@@ -382,7 +383,7 @@ def save_query(
 ) -> SavedQueryRow:
     """Save a statement under a name. Raises InputError if the name is taken and not to be replaced."""
     row = SavedQueryRow(
-        user_files.typed_name(name), sql.strip(), (note or "").strip() or None, datetime.now(UTC).replace(tzinfo=None)
+        typed_name(name), sql.strip(), (note or "").strip() or None, datetime.now(UTC).replace(tzinfo=None)
     )
     if not row.sql:
         raise InputError("Type one SELECT statement, not {n}.", n=0)

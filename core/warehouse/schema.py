@@ -24,7 +24,7 @@ from core.errors import InputError, Sentence, WarehouseError, unknown_name
 from core.files import REFERENCE
 from core.tables import TABLES
 from core.tables.columns import literal
-from core.warehouse.connection import Connection, Readable, insert
+from core.warehouse.connection import Connection, Readable, first_column, insert
 
 VERSION = 2
 """To be raised with every change of the schema that an earlier Workdim cannot read."""
@@ -171,7 +171,7 @@ def find_table(warehouse: Readable, name: str) -> Table:
 def user_relations(connection: Connection) -> tuple[list[str], dict[str, str]]:
     """Names of users' tables in a file, and name -> statement of users' views."""
     where = "NOT internal AND schema_name = 'main' AND database_name = current_database()"
-    named = [row[0] for row in connection.execute(f"SELECT table_name FROM duckdb_tables() WHERE {where}").fetchall()]
+    named = first_column(connection, f"SELECT table_name FROM duckdb_tables() WHERE {where}")
     views = dict(connection.execute(f"SELECT view_name, sql FROM duckdb_views() WHERE {where}").fetchall())
     own = {*TABLES, VERSION_TABLE}
     return sorted(set(named) - own), {name: sql for name, sql in sorted(views.items()) if name not in own}
@@ -197,8 +197,8 @@ def _counts(warehouse: Readable) -> dict[str, int]:
 
 
 def _path(connection: Connection) -> str:
-    paths = connection.execute("SELECT path FROM duckdb_databases() WHERE database_name = current_database()")
-    return str(paths.fetchall()[0][0])
+    sql = "SELECT path FROM duckdb_databases() WHERE database_name = current_database()"
+    return str(first_column(connection, sql)[0])
 
 
 # --- benchmark scores that ship with Workdim, loaded into every new file -----------------------------------------------

@@ -55,6 +55,7 @@ from core.warehouse.connection import (
     checkpoint,
     exclusive,
     exists,
+    first_column,
     gate_path,
     insert,
     placeholders,
@@ -121,7 +122,7 @@ def runs_to_ingest(connection: Connection, folder: Folder) -> list[str]:
     """Runs whose parcels are not in the file, oldest first (run ids are time-ordered)."""
     names = names_in(folder.parcels)
     if names:
-        names.difference_update(row[0] for row in connection.execute("SELECT run_id FROM runs").fetchall())
+        names.difference_update(first_column(connection, "SELECT run_id FROM runs"))
     # Only unknown names are checked: looking at ten thousand known parcels would be slow.
     return [name for name in sorted(names) if is_parcel(folder.parcels / name)]
 
@@ -184,19 +185,18 @@ def _batches(folder: Folder, run_ids: Sequence[str], most: int) -> Iterator[list
 
 def sync_all(connection: Connection, folder: Folder, report: Report) -> None:
     """Sync the rows with every file that may have been edited by hand, and with the trash."""
-    known = [row[0] for row in connection.execute("SELECT run_id FROM runs").fetchall()]
+    known = first_column(connection, "SELECT run_id FROM runs")
     with transaction(connection):
         sync_rows(connection, folder, RUN, known, report)
         for kind in user_files.KINDS:
             sync_rows(connection, folder, kind, user_files.list_ids(folder, kind), report)
 
 
-def ids_in(connection: Connection, kind: str) -> list[str]:
-    """The ids of all user files of a kind that have rows in a DuckDB file."""
+def names_in_rows(connection: Connection, kind: str) -> dict[str, str]:
+    """Id -> name of all user files of a kind that have rows in a DuckDB file; where no person typed a name, the id."""
     declared = user_files.KINDS[kind]
-    sql = f"SELECT {declared.key} FROM {declared.tables[0]} ORDER BY ALL"
-    keys = [row[0] for row in connection.execute(sql).fetchall()]
-    return [user_files.hash_name(key) if declared.is_hashed else key for key in keys]
+    names = first_column(connection, f"SELECT {declared.key} FROM {declared.tables[0]} ORDER BY ALL")
+    return {user_files.hash_name(name) if declared.is_hashed else name: name for name in names}
 
 
 def sync_rows(
@@ -547,12 +547,12 @@ def _catch_up(connection: Connection, folder: Folder) -> list[str]:
 
     run_ids = ingest_runs(connection, folder, runs_to_ingest(connection, folder), ignore)
     sync_all(connection, folder, ignore)
-    known = [row[0] for row in connection.execute("SELECT run_id FROM runs").fetchall()]
+    known = first_column(connection, "SELECT run_id FROM runs")
     with transaction(connection):
         # The new file was built from files alone: one that is gone was deleted meanwhile, perhaps for good.
         remove_runs(connection, [run_id for run_id in known if not is_parcel(folder.parcels / run_id)])
         for kind in user_files.KINDS:
-            for file_id in set(ids_in(connection, kind)) - set(user_files.list_ids(folder, kind)):
+            for file_id in names_in_rows(connection, kind).keys() - set(user_files.list_ids(folder, kind)):
                 remove_rows(connection, kind, file_id)
     return run_ids
 
@@ -561,15 +561,15 @@ def _left_behind(
     old: Connection, new: Connection, folder: Folder, changing: Collection[tuple[str, str]], with_people: bool
 ) -> Iterator[Sentence]:
     """A line for all that only the old file has: the new one is built from files, which these rows lack."""
-    tables = {name for (name,) in old.execute("SELECT table_name FROM duckdb_tables() WHERE NOT internal").fetchall()}
+    tables = set(first_column(old, "SELECT table_name FROM duckdb_tables() WHERE NOT internal"))
     if "runs" in tables:
-        before, now = ({row[0] for row in each.execute("SELECT run_id FROM runs").fetchall()} for each in (old, new))
+        before, now = (set(first_column(each, "SELECT run_id FROM runs")) for each in (old, new))
         for run_id in sorted(before - now):
             if not parcels.is_deleted(folder, run_id):
                 yield Sentence("Run {run_id} has no readable parcel: its rows stay in the old file.", run_id=run_id)
     for kind, declared in user_files.KINDS.items() if with_people else ():
         if declared.tables[0] in tables:
-            for one in sorted({*ids_in(old, kind)} - {*ids_in(new, kind)}):
+            for one in sorted(names_in_rows(old, kind).keys() - names_in_rows(new, kind).keys()):
                 if (kind, one) not in changing:  # otherwise a killed process has just deleted it
                     yield Sentence(
                         "The {kind} {one} has no readable file: its rows stay in the old file.", kind=kind, one=one

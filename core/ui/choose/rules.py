@@ -14,9 +14,9 @@ import streamlit as st
 from core import wording
 from core.analysis.decision import record_choice, track_record
 from core.errors import WorkdimError
+from core.ids import MAX_NAME
 from core.locale import _
 from core.pilots.saved import Rule, SavedRule, parse_rule, to_toml
-from core.store.user_files import MAX_NAME_LENGTH
 from core.tables import RuleChoiceRow
 from core.ui import inputs, language, reads, tables, url_state
 from core.ui.choose.choices import DecisionView, task_name
@@ -132,7 +132,7 @@ def _show_save_form(view: DecisionView) -> None:
 
     st.subheader(_("Save the criteria stated here"))
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        name = st.text_input(_("Name of the rule"), key="rule name", max_chars=MAX_NAME_LENGTH, width=320)
+        name = st.text_input(_("Name of the rule"), key="rule name", max_chars=MAX_NAME, width=320)
         note = st.text_input(_("Note"), key="rule note", width=320)
         _change_button(_("Save as a rule"), save, icon=":material/save:", disabled=not name.strip())
 
