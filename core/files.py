@@ -258,6 +258,11 @@ def unused_path(file: Path) -> Path:
     return free
 
 
+def utc_now() -> datetime:
+    """The time as tables hold it: UTC, without a zone."""
+    return datetime.now(UTC).replace(tzinfo=None)
+
+
 def timestamp() -> str:
     """The time for file names, in UTC."""
     return datetime.now(UTC).strftime("%Y%m%d-%H%M%S")

@@ -140,7 +140,7 @@ MOST = {
         37800,
     ),  # prices beyond an axis at its end; the methods of a rise in plain words, blocks only tried framed and shaded by their price; prices of a slide in percent, each at its end; names of a query's bars; what a loss is in percent; small profiles each on a scale of its own, profiles on words; titles of axes whole on a phone; names that are cut alike are told apart; pictures for a phone, the grid of claims too; what lines to compare with are, at their ends; a query's first; columns that the types check
     # picture shows what was measured; the charts of slides, which a room of slides described beside those of screens
-    "files": (350, 1780),  # one refusal for what a dozen rooms said each; where a process finds this code, for three
+    "files": (359, 1819),  # one refusal for what a dozen rooms said each; where a process finds this code, for three
     "forecast": (
         672,
         5289,
@@ -175,8 +175,8 @@ MOST = {
         17554,
     ),  # a job that cannot be written leaves no folder; how much text a protocol needs; own labels, which may have changed since; encoders told by their configuration; a layer of a job at work is read once, and one of another version is none; the worst of each quantity that the instrument's check finds
     "scores": (
-        1823,
-        12710,
+        1828,
+        12735,
     ),  # a row for each model, a column for each benchmark; blanks around a name, and NaN beside a key that is there twice
     "sources": (250, 1871),  # rows of narrow reads
     "sql": (879, 4459),  # what a worker is asked
@@ -196,8 +196,8 @@ MOST = {
     ),  # scores beside models without a ranking, and of the run that the answer is about; pages of Start as a list; a page that opens with the reader's models; five pages; a link is followed whatever was chosen before, or changed on another page; labelled texts, which stop the start where they are refused; the form of a plan stays while other pages are drawn; runs filtered, ticked, compared and deleted together; what a refusal says of the terminal by the screen's places; columns that the types check
     "validation": (236, 2016),
     "warehouse": (
-        4847,
-        30994,
+        4840,
+        30819,
     ),  # which run has all that is asked, which forecast held; readable loss beside a plan; a report whose runs are gone says which; an export holds one table at a time, and parcels that lack the added one; what a measurement finds there, which forecast held
     "wording": (
         3920,

@@ -79,8 +79,8 @@ def report(options: argparse.Namespace) -> None:
     if options.bundle:
         run_ids = made.story.run_ids or recipe.run_ids
         what = (warehouse, made.numbers, run_ids, options.bundle)
-        written = in_language(recipe.language, export_report_data, *what)
-        tell("{file}: the rows behind it, {size:.0f} kB", file=written.path, size=written.n_bytes / 1e3)
+        in_language(recipe.language, export_report_data, *what)
+        tell("{file}: the rows behind it, {size:.0f} kB", file=options.bundle, size=options.bundle.stat().st_size / 1e3)
     write_out(options.out, page)
     _save_recipe(options, warehouse, made, content)
     say(f"{options.out}: {len(page) / 1e3:.0f} kB")

@@ -9,13 +9,13 @@ import argparse
 import secrets
 from collections.abc import Iterator
 from dataclasses import asdict
-from datetime import UTC, datetime
 from typing import Any
 
 from core.analysis.decision import Decision, record_choice, track_record
 from core.analysis.relation import PLACES
 from core.commands.context import confirm, existing_warehouse, selected_warehouse, show_records, stored_run
 from core.errors import InputError, Sentence, nothing_yet
+from core.files import utc_now
 from core.locale import _, in_language
 from core.pilots.saved import Assumptions, SavedRule, TaskName, find_choice, find_rule, read_rule, to_toml
 from core.questions import choice as choice_question
@@ -136,7 +136,7 @@ def apply(options: argparse.Namespace) -> None:
     decision, task = choice.decision, choice.task
     answer = choice_question.judged(choice, rule.use_class)
     is_kept = not options.dry_run and answer.refusal is None
-    row = record_choice(rule, decision, task, secrets.token_hex(6), datetime.now(UTC).replace(tzinfo=None))
+    row = record_choice(rule, decision, task, secrets.token_hex(6), utc_now())
     if is_kept:
         people.add_choice(warehouse, row)
     records = {

@@ -376,6 +376,6 @@ def export(options: argparse.Namespace) -> None:
     exported = with_controls(selected, all_runs) if selected.height < all_runs.height else selected
     selection = chosen | {"format": options.format}
     run_ids = sorted(ids_of(exported))
-    written = export_runs(warehouse, run_ids, options.out, options.format, selection)
-    runs, size = number_of_runs(written.n_runs), written.n_bytes / 1e6
-    tell("{path}: {runs}, control runs included, {size:.1f} MB", path=written.path, runs=runs, size=size)
+    export_runs(warehouse, run_ids, options.out, options.format, selection)
+    runs, size = number_of_runs(len(run_ids)), options.out.stat().st_size / 1e6
+    tell("{path}: {runs}, control runs included, {size:.1f} MB", path=options.out, runs=runs, size=size)

@@ -39,6 +39,11 @@ class ParsedScore:
     remarks: tuple[Remark, ...] = ()
     """What was mapped, converted or set to NULL."""
 
+    @property
+    def repository(self) -> str:
+        """The model as it would be stored; of a skipped row, as the file names it."""
+        return self.score.repository if self.score else self.model
+
 
 @dataclass(frozen=True)
 class ScoreFile:

@@ -310,21 +310,14 @@ _TYPES = {
 }
 
 
-@dataclass(frozen=True)
-class ExportResult:
-    path: Path
-    n_runs: int
-    n_bytes: int
-
-
 def export_runs(
     warehouse: Warehouse,
     run_ids: Sequence[str],
     target: Path,
     formats: str = "both",
     selection: dict[str, Any] | None = None,
-) -> ExportResult:
-    """Write these runs to a new .zip file, whole or not at all.
+) -> Path:
+    """Write these runs to a new .zip file, whole or not at all; returns the file.
 
     `selection` is how the runs were selected, for the manifest. Raises InputError if there are no runs or the target exists,
     ResourceError if it cannot be written.
@@ -333,8 +326,8 @@ def export_runs(
         raise InputError("No run is chosen for the export. `workdim runs` lists what is there.")
     manifest = {"kind": "export", "asked": selection or {}, "runs": list(run_ids)}
     with archive.create_archive(target, manifest) as writer:
-        parcels = [require_parcel(warehouse, run_id) for run_id in run_ids]
-        for parcel in parcels:
+        chosen = [require_parcel(warehouse, run_id) for run_id in run_ids]
+        for parcel in chosen:
             writer.add_files(f"parcels/{parcel.name}", parcel, PARCEL_FILES)
         with warehouse.open() as opened:
             tables = {table: opened.read(sql, {"ids": list(run_ids)}) for table, sql in _QUERIES.items()}
@@ -346,14 +339,14 @@ def export_runs(
                 del tables[name]
         # Read one by one, as they are written: all rows of many runs together take gigabytes.
         included = [name for name in TABLES if name in tables or name in LONG_TABLES]
-        rows = ((name, tables[name] if name in tables else _read_parcels(parcels, name)) for name in included)
+        rows = ((name, tables[name] if name in tables else _read_parcels(chosen, name)) for name in included)
         _add_tables(writer, _README, rows, FORMATS[formats])
-    return ExportResult(target, len(run_ids), target.stat().st_size)
+    return target
 
 
 def export_report_data(
     warehouse: Warehouse, numbers: Sequence[RecipeNumberRow], run_ids: Sequence[str], target: Path
-) -> ExportResult:
+) -> None:
     """Export what a report shows: its numbers with their sources, and the rows of its runs in the source tables.
 
     Writes Parquet and CSV to a new .zip file. Raises as `export_runs`.
@@ -379,7 +372,6 @@ def export_report_data(
                 pl.col("saved_as").map_elements(last_name, pl.String),
             )
         _add_tables(writer, _REPORT_README, tables.items(), FORMATS["both"])
-    return ExportResult(target, len(run_ids), target.stat().st_size)
 
 
 def _config_without_places(config: str) -> str:

@@ -16,6 +16,7 @@ from typing import Any, Literal
 import polars as pl
 
 from core.errors import InputError, missing, unknown_name
+from core.files import utc_now
 from core.ids import typed_name
 from core.pilots.pilot import PRESENTATION_FIELDS, OwnTask, Pilot, PilotModel, pilot_from_config
 from core.pilots.saved import OUTCOMES, Recipe, Rule, SavedRecipe, SavedRule, recipe_from_row, rule_from_config
@@ -203,7 +204,7 @@ def save_rule(warehouse: Warehouse, rule: Rule) -> SavedRule:
                 metric=task.metric if task else None,
                 config=rule.config(),
                 note=rule.note,
-                created_at=datetime.now(UTC).replace(tzinfo=None),
+                created_at=utc_now(),
             )
         _write(warehouse, row, choices)
     return SavedRule(rule, row.version, row.created_at, tuple(choices))
@@ -222,7 +223,7 @@ def set_outcome(
     """Record whether a choice proved right; None clears it. Raises InputError for an unknown choice."""
     if outcome not in (*OUTCOMES, None):
         raise InputError(unknown_name("outcome", str(outcome), OUTCOMES))
-    now = datetime.now(UTC).replace(tzinfo=None)
+    now = utc_now()
     with warehouse.update(_RULE, rule_id):
         row, choices = _read(warehouse, rule_id)
         position = next((n for n, choice in enumerate(choices) if choice.choice_id == choice_id), None)
@@ -312,7 +313,7 @@ def save_recipe(
             n_template=len(template) / 2**20,
             largest_template=MAX_TEMPLATE_BYTES // 2**20,
         )
-    recipe_id, now = recipe.recipe_id, datetime.now(UTC).replace(tzinfo=None)
+    recipe_id, now = recipe.recipe_id, utc_now()
     with warehouse.update(_RECIPE, recipe_id):
         before = user_files.read(warehouse.folder, _RECIPE, recipe_id)
         created = before["recipes"]["created_at"].item() if before else now
@@ -382,9 +383,7 @@ def save_query(
     warehouse: Warehouse, name: str, sql: str, note: str | None = None, replace: bool = False
 ) -> SavedQueryRow:
     """Save a statement under a name. Raises InputError if the name is taken and not to be replaced."""
-    row = SavedQueryRow(
-        typed_name(name), sql.strip(), (note or "").strip() or None, datetime.now(UTC).replace(tzinfo=None)
-    )
+    row = SavedQueryRow(typed_name(name), sql.strip(), (note or "").strip() or None, utc_now())
     if not row.sql:
         raise InputError("Type one SELECT statement, not {n}.", n=0)
     if any("\ud800" <= letter <= "\udfff" for letter in row.sql + (row.note or "")):

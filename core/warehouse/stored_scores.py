@@ -10,12 +10,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, TypeVar
 
 import polars as pl
 
 from core.errors import InputError
+from core.files import utc_now
 from core.ids import only_id
 from core.scores.score_rows import ParsedScore, ScoreFile
 from core.store import user_files
@@ -84,7 +85,7 @@ def preview_import(
     """
     _check_sources(file)
     known_models, imported_at = known_names(warehouse, new_aliases), _imported_at(warehouse, file.sha256)
-    named = [row.score.repository if row.score else row.model for row in file.rows]
+    named = [row.repository for row in file.rows]
     models = known_models.find_all([*named, *(row.repository for row in file.samples)])
     if imported_at is not None:  # nothing will be changed, so that a name means what it means now
         by_change = {name for name, model in models.items() if model.by in _BY_NAME}
@@ -112,7 +113,7 @@ def store_import(warehouse: Warehouse, file: ScoreFile, aliases: Mapping[str, st
     a file with a reserved source or invalid values.
     """
     _check_sources(file)
-    chosen = [row.score for row in file.rows if row.score and _is_storable(row)]
+    chosen = [row.score for row in file.rows if row.score]
     if aliases:
         set_aliases(warehouse, aliases)
     with warehouse.update(_KIND, file.sha256):
@@ -124,7 +125,7 @@ def store_import(warehouse: Warehouse, file: ScoreFile, aliases: Mapping[str, st
                 "{file} holds nothing that could be stored; the preview says why, row by row.", file=file.name
             )
         n_skipped = sum(row.skipped is not None for row in file.rows)
-        row_of_file = ScoreFileRow(file.sha256, file.name, file.format, len(chosen), n_skipped, _now())
+        row_of_file = ScoreFileRow(file.sha256, file.name, file.format, len(chosen), n_skipped, utc_now())
         user_files.write(warehouse.folder, _KIND, file.sha256, _tables(row_of_file, chosen, file.samples))
     return _stored(row_of_file, len(file.samples), True)
 
@@ -143,7 +144,7 @@ def store_own_scores(
 ) -> str:
     """Store the scores and answers of one model on one task, identified by `sha256`, as `Warehouse.save` does; `n_left` rows
     were left out."""
-    row_of_file = ScoreFileRow(sha256, name, SCORED_FORMAT, len(scores), n_left, _now())
+    row_of_file = ScoreFileRow(sha256, name, SCORED_FORMAT, len(scores), n_left, utc_now())
     return warehouse.save(_KIND, {sha256: _tables(row_of_file, scores, samples)})
 
 
@@ -161,10 +162,6 @@ def _tables(
     rows: dict[str, Sequence[Any]] = {"score_files": [file_row], "scores": scores, "score_samples": samples}
     own = pl.lit(file_row.file_sha256).alias("file_sha256")
     return {table: TABLES[table].frame(of_table).with_columns(own) for table, of_table in rows.items()}
-
-
-def _now() -> datetime:
-    return datetime.now(UTC).replace(tzinfo=None)
 
 
 def remove_import(warehouse: Warehouse, file_sha256: str) -> str:
@@ -236,20 +233,16 @@ def _proposed_rows(file: ScoreFile, models: Mapping[str, NamedModel]) -> pl.Data
     kinds = {"number": pl.Int64()} | texts | TABLES["scores"].schema
     rows = []
     for number, row in enumerate(file.rows):
-        model = models[row.score.repository if row.score else row.model]
+        model = models[row.repository]
         values = dict(vars(row.score)) if row.score else {}
         values["revision"] = values.get("revision") or model.revision
-        own = {"at": row.at, "model": row.score.repository if row.score else row.model, "reference": model.reference}
+        own = {"at": row.at, "model": row.repository, "reference": model.reference}
         rows.append(values | own | {"number": number, "fate": _fate(row, model), "benchmark": row.benchmark})
     return pl.DataFrame(rows, schema=kinds).drop("repository", "file_sha256")
 
 
-def _is_storable(row: ParsedScore) -> bool:
-    return row.score is not None and row.skipped is None
-
-
 def _fate(row: ParsedScore, model: NamedModel) -> str:
-    if not _is_storable(row):
+    if row.score is None:
         return "skipped"
     is_changed = any(remark.code != "direction_by_metric" for remark in row.remarks)  # that leaves the value as it is
     return "mapped" if is_changed or model.by in ("alias", "id", *_BY_NAME) else "taken"

@@ -17,7 +17,6 @@ import itertools
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from core.errors import ResourceError, Sentence, WarehouseError, WarehouseLocked
-from core.files import NOTHING_CHANGED, make_folder, move, names_in, sync_folder, timestamp, unused_path, writing
+from core.files import (
+    NOTHING_CHANGED,
+    make_folder,
+    move,
+    names_in,
+    sync_folder,
+    timestamp,
+    unused_path,
+    utc_now,
+    writing,
+)
 from core.store import archive, parcels, user_files
 from core.store.folder import Folder
 from core.store.parcels import (
@@ -403,7 +412,7 @@ def save_own_tables(connection: Connection, folder: Folder, report: Report, repl
             if there["saved_queries"]["sql"].to_list() != [select]:
                 report(Sentence("The view {view} cannot be kept: a saved query has its name.", view=view))
             continue
-        row = SavedQueryRow(view, select, None, datetime.now(UTC).replace(tzinfo=None))
+        row = SavedQueryRow(view, select, None, utc_now())
         user_files.write(folder, "query", query_id, {"saved_queries": [row]})
         new.append(query_id)
     return new

@@ -207,7 +207,7 @@ def test_a_damaged_backup_changes_nothing(full, tmp_path):
 
 
 def test_what_is_no_backup_is_told_as_that(full, tmp_path):
-    exported = export_runs(full, RUN_IDS[:1], tmp_path / "export.zip").path
+    exported = export_runs(full, RUN_IDS[:1], tmp_path / "export.zip")
     for wrong, message in (
         (exported, "is an export and no backup"),
         (full.path, "Name a backup, an export or parcels; scores go by"),

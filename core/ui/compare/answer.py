@@ -288,4 +288,4 @@ def _measure_again(record: Run) -> None:
 
 def _export_zip(warehouse: Warehouse, run_ids: list[str]) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
-        return exchange.export_runs(warehouse, run_ids, Path(folder) / "export.zip").path.read_bytes()
+        return exchange.export_runs(warehouse, run_ids, Path(folder) / "export.zip").read_bytes()
