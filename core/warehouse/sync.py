@@ -583,11 +583,11 @@ def _left_behind(
                     yield Sentence(
                         "The {kind} {one} has no readable file: its rows stay in the old file.", kind=kind, one=one
                     )
-    elsewhere = old.execute(
+    sql = (
         "SELECT schema_name || '.' || table_name FROM duckdb_tables() "
         "WHERE NOT internal AND schema_name NOT IN ('main', 'stored') ORDER BY ALL"
-    ).fetchall()
-    for (table,) in elsewhere:
+    )
+    for table in first_column(old, sql):
         yield Sentence("Table {table} has a schema of its own and stays in the old file.", table=table)
 
 
