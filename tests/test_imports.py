@@ -124,8 +124,8 @@ MOST = {
     "__init__": (29, 103),
     "__main__": (24, 80),
     "analysis": (
-        4254,
-        33005,
+        4234,
+        32846,
     ),  # what puts a choice first; the error of a share of all, and the reach of many comparisons; how often each model of a decision is first; a loss that may exceed its budget; counts of a verdict, and the joint test of its methods, errors over documents and groups of questions, of a difference of two losses too; the rank among the draws of a control; how fast a run read its text, as a record
     "api": (172, 1032),
     "commands": (3377, 22490),  # the verbs compare and choose
@@ -165,8 +165,8 @@ MOST = {
     "plans": (3278, 26608),  # rounding priced, one block repaired; whether norms can carry a repair is tried
     # and what a report answers, on each text:
     "questions": (
-        2604,
-        19516,
+        2530,
+        19020,
     ),  # own models alone asked about, and scores that count alike; readable loss beside a plan; a choice among none names models; what a report is of, read in one place for pages and verbs; a rule's choice asked again for its deck, losses paired in a choice, models compared alike on a text; which to pilot, what named budgets allow; d2 of draws; columns that the types check
     "records": (477, 2668),  # own labels; a request read back from JSON, for jobs and estimates alike
     "registry": (1466, 6445),  # own labels; loss readable at each layer; the words of a verdict; three controls
@@ -200,8 +200,8 @@ MOST = {
         30819,
     ),  # which run has all that is asked, which forecast held; readable loss beside a plan; a report whose runs are gone says which; an export holds one table at a time, and parcels that lack the added one; what a measurement finds there, which forecast held
     "wording": (
-        3920,
-        28379,
+        3836,
+        27792,
     ),  # whose blocks savings are of; equal digits within one bracket, and no percentages of the absurd; what a measurement takes and what a plan weighed, told once for screens and terminal; which layer serves own labels, as the best of many; readable loss, and its limits; where a search of blocks ended, and a count of one; names told apart where some are cut alike; what does not compare, in one line; all that keeps models apart, with each way out; models compared on a text; which to pilot, named budgets, what else saves; who may shortlist; a score for an encoder; columns that the types check
 }
 

@@ -168,9 +168,10 @@ class Alternative:
     time: float | None
     """Share of the seconds to read a prompt and write some tokens; None if it was not measured."""
 
-    def per_percent(self, saved: float | None) -> float:
-        """Nats per token for each percent that is saved."""
-        return (self.row.difference or 0.0) / (100 * saved) if saved else math.nan
+    @property
+    def per_percent(self) -> float:
+        """Nats per token for each percent of memory that is saved."""
+        return (self.row.difference or 0.0) / (100 * self.memory) if self.memory else math.nan
 
 
 def alternatives(layer_plan: LayerPlan) -> list[Alternative]:

@@ -224,6 +224,11 @@ class Comparison:
         return next(iter(names.values())) if len(names) == 1 else None
 
     @property
+    def points_with_first(self) -> dict[str, str | None]:
+        """Run id of each other model -> the points on which its dimensions compare with those of the first."""
+        return {one.other.run.run_id: one.points for one in self.compares if one.what == "dimension"}
+
+    @property
     def by_loss(self) -> tuple[ComparedModel, ...]:
         """Those whose losses compare, the best first."""
         known = [*(one.base for one in self.differences[:1]), *(one.other for one in self.differences)]

@@ -501,7 +501,7 @@ def alternative_lines(layer_plan: LayerPlan) -> list[str]:
             else _("The plan: {memory} less memory, {price} nats for each percent.")
         )
         values = {"loss": loss_text(option.row), "memory": share_text(option.memory)}
-        lines.append(template.format(price=shown(option.per_percent(option.memory), ".4f"), **values))
+        lines.append(template.format(price=shown(option.per_percent, ".4f"), **values))
     return lines if len(lines) > 1 else []
 
 

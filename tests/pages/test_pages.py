@@ -471,7 +471,7 @@ def test_why_models_do_not_compare_is_told(tmp_path: Path, monkeypatch: pytest.M
     assert "is the only model" in texts(opened("choose.py", points="one_per_word"))
     add_run(path, make_profile(RUN_IDS[1], model=make_model("made-up/encoder@1", kind="encoder")))
     told = texts(opened("choose.py", choose="ranking", points="one_per_word")).replace("\\", "")
-    assert "these models have no comparable runs" in told and "because they differ in: tokenizer, kind of model" in told
+    assert "these models have no comparable runs" in told and "because they differ in: kind of model, tokenizer" in told
     assert told.count("never ranked together") == 1
 
 

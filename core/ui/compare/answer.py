@@ -104,10 +104,9 @@ def show_differences(selection: Selection, comparison: Comparison | None) -> Non
     differences: dict[str, list[LayerDifference]] = {}
     paired = []
     for run in others:
-        compared = comparability(run, base)
-        if not (compared.by_types or compared.by_words) or run.n_layers != base.n_layers:
+        cloud = comparison.points_with_first[run.run_id]
+        if cloud is None or run.n_layers != base.n_layers:
             continue
-        cloud = "one_per_type" if compared.by_types else "one_per_word"
         rows, is_paired = layer_differences(
             *(_d2_profile(selection, replicates, one.run_id, cloud) for one in (run, base))
         )
@@ -144,7 +143,7 @@ def _result_table(base: Run, others: list[Run], labels: dict[str, str], comparis
     by_loss = {one.other.run.run_id: one.loss for one in comparison.differences if one.base is comparison.models[0]}
     for run, loss in zip(others, losses[1:], strict=True):
         columns[labels[run.run_id]] = [loss, *result_texts(run, is_brief=True).values()]
-        if comparability(run, base).by_types:
+        if comparison.points_with_first[run.run_id] == BY_TYPE:
             shares = [
                 relative_difference(*([getattr(one, name + end) for end in _ENDS] for one in (run, base)))
                 for name in numbers
