@@ -31,7 +31,8 @@ _COLOURS = {"queued": "gray", "running": "blue", "interrupted": "orange", "faile
 
 
 def show(kind: str | None = None) -> None:
-    """Draw what `start` was refused, and a card of every job, or of those of one kind; anew each second while one is active."""
+    """Draw what `start` was refused, and a card of every job, or of those of one kind that have not ended well, whose results the
+    page itself shows; anew each second while one is active."""
     if st.session_state.pop(_STARTED, False):  # from a button below the fold
         st.toast(_start_text(), icon=":material/play_arrow:")
         url_state.scroll_to_top()
@@ -107,7 +108,10 @@ def n_active() -> int:
 def _job_statuses(kind: str | None = None) -> Sequence[JobStatus]:
     from core.runs.jobs import list_jobs
 
-    return [status for status in list_jobs(reads.warehouse()) if kind in (None, status.job.config.what[1])]
+    statuses = list_jobs(reads.warehouse())
+    if kind is None:
+        return statuses
+    return [one for one in statuses if one.job.config.what[1] == kind and one.state != "finished"]
 
 
 def _show_cards(active_before: list[str], kind: str | None) -> None:

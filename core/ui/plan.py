@@ -72,7 +72,7 @@ def show_answer(layer_plan: LayerPlan) -> None:
     answer = st.container(gap="small")
     nats = None if plan.budget_unit == "points" else _choose_budget(layer_plan)
     within = plan_question.answer_within(layer_plan, nats).within
-    budget_text = plan_wording.budget_text(plan) if nats is None else plan_wording.nats_text(nats)
+    budget_text = plan_wording.budget_text(plan) if nats is None else ""  # the slider tells it
     with answer:
         st.subheader(escape(plan_wording.within_budget_text(layer_plan, within, budget_text)), anchor=False)
         healing = plan_wording.healing_text(layer_plan) if within.is_plan else ""

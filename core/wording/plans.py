@@ -125,10 +125,10 @@ def plan_title_text(layer_plan: LayerPlan) -> str:
 
 
 def within_budget_text(layer_plan: LayerPlan, result: BudgetResult, budget: str) -> str:
-    """How many blocks can go within a budget, with what is lost; `budget` is the budget in words."""
+    """How many blocks can go within a budget, with what is lost; `budget` is the budget in words, empty where it stands beside."""
     kind, values = _within_budget(layer_plan, result)
     told = [_("{text}.").format(text=translated(ANSWERS[kind]).format(**values))]
-    if kind in ("given", "none", "unsure"):
+    if budget and kind in ("given", "none", "unsure"):
         told.append(_("The budget is {budget}.").format(budget=budget))
     if kind not in ("unverified", "less_time", "fewer"):
         told.append(_without_text(result.price or result.cheapest, layer_plan.plan))

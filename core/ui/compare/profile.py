@@ -79,7 +79,7 @@ def show_curves(selection: Selection, points: str | None) -> tuple[ProfileData, 
         all_quantities = choose_all_quantities(estimates)
         basic = None if all_quantities else choose_basic_profile(estimates, runs, points or BY_TYPE)
         is_logarithmic = inputs.choose_yes_no(_("Logarithmic"), "log", False)
-        is_interactive = inputs.choose_yes_no(_("Values under the pointer"), "live", False)
+        is_interactive = inputs.choose_yes_no(_("Interactive"), "live", False)
         layer = choose_layer(estimates)
         more_choices = st.container(horizontal=True, width="content")
     data = basic or choose_profile(estimates, correlators, runs)
@@ -136,7 +136,7 @@ def _show_numbers(data: ProfileData, selection: Selection, layer: int | None) ->
 
 def _show_figure(data: ProfileData, selection: Selection, is_interactive: bool, layer: int | None) -> None:
     """Draw the figure, and beside it the verdicts where there are few runs."""
-    texts, is_d2 = selection.judged, data.quantity == "d2"
+    texts = selection.judged
     if 0 < texts.height <= MAX_PANELS:
         shorten = partial(shortened_name, longest=MAX_PANEL_NAME)
         names = distinct_short_names(list(run_labels(texts).values()), shorten) if texts.height > 1 else [""]
@@ -144,7 +144,7 @@ def _show_figure(data: ProfileData, selection: Selection, is_interactive: bool, 
         picture = row.container(width=SIZE_BESIDE[0])
         with row.container(width=PANEL_WIDTH, gap="small" if texts.height == 1 else "xsmall"):
             for run, name in zip(records(texts, Run), names, strict=True):
-                show_verdict_panel(run, selection, name, data.cloud if is_d2 else BY_TYPE, names_points=not is_d2)
+                show_verdict_panel(run, selection, name, data.cloud if data.quantity == "d2" else BY_TYPE)
     else:
         picture = st.container()
     with picture:
@@ -192,10 +192,7 @@ def _show_picture_download(data: ProfileData, selection: Selection) -> None:
         return
     name = f"workdim_profile_{'_'.join(short_id(curve.run_id) for curve in data.curves[:3])}.svg"
     inputs.show_download(
-        _("Download this picture (SVG)"),
-        lambda: _profile_svg(data, selection, LIGHT, SIZE, is_file=True),
-        name,
-        "image",
+        _("Picture (SVG)"), lambda: _profile_svg(data, selection, LIGHT, SIZE, is_file=True), name, "image"
     )
 
 
@@ -400,23 +397,22 @@ _CHIP_COLOURS = {"✓": "green", "✕": "red", "=": "gray", "≠": "gray", "?": 
 _CARD_WIDTH = 288
 
 
-def show_verdict_panel(run: Run, selection: Selection, name: str, cloud: str, *, names_points: bool) -> None:
-    """Draw the key numbers of a run on the points that the figure shows, and a chip for each control and second opinion.
+def show_verdict_panel(run: Run, selection: Selection, name: str, cloud: str) -> None:
+    """Draw the key numbers of a run on the points of a cloud, and a chip for each control and second opinion.
 
-    Of a run that a check vetoes there are no chips: whether numbers of the sample agree says nothing of the model.
-    `names_points`: where the figure shows another quantity than d2, whose points it does not tell. `name` is given where several panels are drawn: their chips are marks alone, and each has its verdict, which of a single
-    run heads the page.
+    Of a run that a check vetoes there are no chips: whether numbers of the sample agree says nothing of the model. `name` is given
+    where several panels are drawn: their chips are marks alone, each has its verdict, which of a single run heads the page, and
+    numbers on types stand in the table beneath.
     """
     if name:
         st.markdown(f"**{escape(name)}**")
         verdicts = (run.verdict_rise, run.verdict_fall)
         colour = next((_VERDICT_COLOURS[verdict] for verdict in _VERDICT_COLOURS if verdict in verdicts), "gray")
         st.markdown(f":{colour}-badge[**{escape(badge_text(run))}**]", help=escape(wording.verdict_text(run)))
-    for row in records(selection.summaries.filter(run_id=run.run_id, estimator="d2", cloud=cloud), RunSummaryRow):
+    on_points = selection.summaries.filter(run_id=run.run_id, estimator="d2", cloud=cloud)
+    for row in records(on_points, RunSummaryRow) if not name or cloud != BY_TYPE else ():
         peak, final = (wording.interval_of(row, name) for name in ("inner_max", "final_dimension_pre_norm"))
-        told = _("Largest inside {peak}, final {final}")
-        if names_points:
-            told = _("Largest inside {peak}, final {final} (d2, {points})")
+        told = _("Largest inside {peak}, final {final} (d2, {points})")
         chosen = _("The layer is chosen on half of the windows and read on the other: the curve may differ a little.")
         st.markdown(escape(told.format(peak=peak, final=final, points=wording.name("cloud", cloud))), help=chosen)
     if run.worst_check == "veto":
