@@ -465,7 +465,9 @@ def _open_runs(data: DeckData, looks: tuple[Look, ...]) -> int:
 def _untested_option(data: DeckData, looks: tuple[Look, ...]) -> Option | None:
     """To make those cross-checks; None where none takes further measurements of the same models."""
     n_runs = _open_runs(data, looks)
-    return Option(_("Measure what is untested"), _time(n_runs, data), _("whether it reverses")) if n_runs else None
+    return (
+        Option(_("Measure what is untested"), _time(n_runs, data), _("whether the answer reverses")) if n_runs else None
+    )
 
 
 def _completion(data: DeckData, asked: str, stop: Option) -> Decision:

@@ -32,12 +32,12 @@ from core.figures.profile_data import (
     PRIMARY,
     SURROGATE,
     Curve,
-    Extremum,
     Mark,
     ProfileData,
     Reference,
     cloud_sizes,
     curve_text,
+    height,
     main_extrema,
     profile_points,
     range_of_seeds,
@@ -50,7 +50,7 @@ from core.locale import _
 from core.records import Estimate
 from core.registry.protocols import CONTROLS
 from core.sources import Source, Text, derived, sourced
-from core.tables import Run, ids_of, records
+from core.tables import Run, RunExtremumRow, ids_of, records
 from core.tables.sourced import rows_of
 from core.wording.labels import distinguishing_names, run_labels, shortened_name
 from core.wording.verdicts import badge_text
@@ -67,7 +67,7 @@ _END, _AROUND = 13, 180
 
 def layer_chart(
     data: ProfileData,
-    extrema: Sequence[Extremum] = (),
+    extrema: Sequence[RunExtremumRow] = (),
     phases: Sequence[Span] = (),
     selected: int | None = None,
     is_brief: bool = False,
@@ -197,7 +197,7 @@ def _reference_series(data: ProfileData) -> list[Series]:
 
 
 def _turn_series(
-    curve: Curve, colour: int, turns: Sequence[Extremum], data: ProfileData, is_told: bool
+    curve: Curve, colour: int, turns: Sequence[RunExtremumRow], data: ProfileData, is_told: bool
 ) -> list[Series]:
     """The peaks and valleys of a curve; `is_told`: the highest and the lowest with layer and value."""
     at = {mark.layer: mark.x(data.same_depth) for mark in curve.marks}
@@ -210,7 +210,7 @@ def _turn_series(
                 told = _("layer {layer}: {value}").format(layer=turn.layer, value=wording.number(turn.value))
                 name = told if turn in main else ""
                 note, is_alone = f"{curve.name}\n{told}", len(data.curves) == 1
-                points.append(Point(at[turn.layer], turn.value, name=name, note=note, is_first=is_alone))
+                points.append(Point(at[turn.layer], height(turn), name=name, note=note, is_first=is_alone))
         if points:
             series.append(Series("", tuple(points), colour, False, shape, is_named=False, group=curve.name))  # type: ignore[arg-type]
     return series
@@ -245,7 +245,7 @@ def profile_caption(runs: pl.DataFrame, data: ProfileData, with_verdict: bool = 
 def profile_svg(
     data: ProfileData,
     caption: Caption,
-    extrema: Sequence[Extremum] = (),
+    extrema: Sequence[RunExtremumRow] = (),
     theme: Theme = LIGHT,
     size: tuple[float, float] = (960, 520),
     phases: Sequence[Span] = (),
@@ -270,7 +270,7 @@ def profile_svg(
     return chart_svg(Gallery(tuple(panels), chart.alternative, key), caption, theme, size)
 
 
-def thumbnail(curve: Curve, extrema: Sequence[Extremum] = (), theme: Theme = LIGHT) -> str:
+def thumbnail(curve: Curve, extrema: Sequence[RunExtremumRow] = (), theme: Theme = LIGHT) -> str:
     """A small profile without axes: band, peak and valley with their values, first and last layer."""
     drawing, (width, height) = Drawing(*THUMBNAIL, theme), THUMBNAIL
     if not curve.marks:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from operator import attrgetter
+from typing import TypeVar
 
 import polars as pl
 
@@ -17,9 +18,11 @@ from core.figures.chart import Span
 from core.locale import _
 from core.registry.protocols import REFERENCE
 from core.sources import Text
-from core.tables import Run, ids_of, records
+from core.tables import Run, RunExtremumRow, ids_of, records
 from core.wording.labels import run_labels
 from core.wording.verdicts import claim_name
+
+Number = TypeVar("Number", int, float)
 
 PRIMARY = ("d2", "one_per_type")
 """Estimator and cloud of summaries and of the working band."""
@@ -192,7 +195,7 @@ def with_gaussian_equivalents(rows: pl.DataFrame, estimates: pl.DataFrame) -> pl
 
 def correlator_points(correlators: pl.DataFrame, runs: pl.DataFrame, correlator: str, cloud: str) -> ProfileData:
     """Like `profile_points`; intervals are the value ± `t_95` standard errors."""
-    reach = [t_95(n_jackknife_blocks(config)) for config in runs["config"]]
+    reach = [t_95(of_protocol(config, "n_blocks", DEFAULT_BLOCKS)) for config in runs["config"]]
     rows = correlators.filter(
         pl.col("run_id").is_in(ids_of(runs))
         & (pl.col("correlator") == correlator)
@@ -276,12 +279,12 @@ def t_95(n_blocks: int) -> float:
     return quantile(1 - LEVEL / 2, max(n_blocks - 1, 1))
 
 
-def n_jackknife_blocks(config: str | None) -> int:
-    """Number of jackknife blocks, from a run's configuration."""
+def of_protocol(config: str | None, field: str, default: Number) -> Number:
+    """A number of a run's protocol, from its configuration; `default` where that does not state it."""
     try:
-        return int(json.loads(config or "{}")["protocol"]["n_blocks"])
+        return type(default)(json.loads(config or "{}")["protocol"][field])
     except (ValueError, KeyError, TypeError):
-        return DEFAULT_BLOCKS
+        return default
 
 
 def _curves(rows: pl.DataFrame, runs: pl.DataFrame, banded: bool) -> list[Curve]:
@@ -345,18 +348,7 @@ def reference_name(kind: str, model_seed: int | None = None) -> str:
 # --- peaks, valleys and phases ----------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Extremum:
-    """A peak or valley outside the simultaneous band of its run (a row of run_extrema)."""
-
-    run_id: str
-    kind: str
-    """peak, valley, start or end; start and end are not labelled again."""
-    layer: int
-    value: float
-
-
-def claim_phases(run: Run, extrema: Sequence[Extremum]) -> list[Span]:
+def claim_phases(run: Run, extrema: Sequence[RunExtremumRow]) -> list[Span]:
     """The ranges where the dimension rises and falls, each only if that claim holds."""
     peak = next((extremum for extremum in main_extrema(extrema, run.run_id) if extremum.kind == "peak"), None)
     if peak is None:
@@ -368,19 +360,21 @@ def claim_phases(run: Run, extrema: Sequence[Extremum]) -> list[Span]:
     ]
 
 
-def extrema_of(extrema: pl.DataFrame, cloud: str) -> list[Extremum]:
-    """The rows of run_extrema on one cloud."""
-    return [
-        Extremum(*row) for row in extrema.filter(cloud=cloud).select("run_id", "kind", "layer", "value").iter_rows()
-    ]
+def extrema_of(extrema: pl.DataFrame, cloud: str) -> list[RunExtremumRow]:
+    """The rows of run_extrema on one cloud, each with a value."""
+    return records(extrema.filter(pl.col("value").is_not_null(), cloud=cloud), RunExtremumRow)
 
 
-def main_extrema(extrema: Sequence[Extremum], run_id: str) -> list[Extremum]:
+def main_extrema(extrema: Sequence[RunExtremumRow], run_id: str) -> list[RunExtremumRow]:
     """The highest peak and the lowest valley of a run."""
     peaks = [extremum for extremum in extrema if (extremum.run_id, extremum.kind) == (run_id, "peak")]
     valleys = [extremum for extremum in extrema if (extremum.run_id, extremum.kind) == (run_id, "valley")]
-    highest = [max(peaks, key=lambda extremum: extremum.value)] if peaks else []
-    return highest + ([min(valleys, key=lambda extremum: extremum.value)] if valleys else [])
+    highest = [max(peaks, key=height)] if peaks else []
+    return highest + ([min(valleys, key=height)] if valleys else [])
+
+
+def height(extremum: RunExtremumRow) -> float:
+    return extremum.value or 0.0
 
 
 def curve_text(curve: Curve, name: str) -> str:

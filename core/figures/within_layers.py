@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +14,7 @@ from core import wording
 from core.figures.chart import Axis, Chart, Guide, Mark, Point, Series, log_axis, round_axis, whole_step, y_ends
 from core.figures.chart_figure import LOG_TICKS, TEXT, add_heatmap, axes_figure, with_message
 from core.figures.layer_profiles import curve_series, layer_axis
-from core.figures.profile_data import Curve, correlator_points
+from core.figures.profile_data import Curve, correlator_points, of_protocol
 from core.locale import _
 from core.registry.estimators import PAIR_MEASURES
 from core.tables import LayerPairRow, records
@@ -334,10 +333,7 @@ def mask_limits(runs: pl.DataFrame) -> list[float]:
 
 def mask_limit(config: str | None) -> float:
     """Multiple of the layer's median above which a run masks tokens, from its configuration."""
-    try:
-        return float(json.loads(config or "{}")["protocol"]["norm_factor"])
-    except (ValueError, KeyError, TypeError):
-        return DEFAULT_LIMIT
+    return of_protocol(config, "norm_factor", DEFAULT_LIMIT)
 
 
 def large_norm_charts(correlators: pl.DataFrame, runs: pl.DataFrame) -> list[Chart]:

@@ -62,8 +62,8 @@ def time_text(n: int, runs: pl.DataFrame) -> str:
 
 
 def untried_text(n: int, runs: pl.DataFrame) -> str:
-    """What something takes that nobody tried: `time: about 12 min`."""
-    return _("time: {time}").format(time=time_text(n, runs))
+    """What something takes that nobody tried: `would take about 12 min`."""
+    return _("would take {time}").format(time=time_text(n, runs))
 
 
 # --- pilots ------------------------------------------------------------------------------------------------------

@@ -317,7 +317,7 @@ def test_a_second_text_is_held_against_the_first():
 
 def test_a_look_that_nobody_took_is_untested_and_one_by_controls_says_what_they_showed():
     looks = {look.name: look for look in in_language("en", profile_board.profile_board, of_models(ONE)).looks}
-    assert looks["Controls"].sure == "untested" and looks["Controls"].told.startswith("time: about ")
+    assert looks["Controls"].sure == "untested" and looks["Controls"].told.startswith("would take about ")
     text = Model("m", run_id="t", reasons_fall=("control_no_power",), control_run_ids=("r0",))
     control = Model("m", run_id="r0", parent_run_id="t", pass_="random_init", model_seed=0)
     looks = {look.name: look for look in profile_board.profile_board(of_models(text, control)).looks}
@@ -334,7 +334,7 @@ def test_controls_are_those_that_judge_and_take_all_their_passes():
     pilot = data_of("related_as_registered", "en")
     controls = {one.name: one for one in pilot_board.pilot_board(pilot).looks}["Controls"]
     hours = 24 * pilot_board.N_CONTROLS / 60
-    assert controls.told == f"time: about {hours:.1f} h", "24 models of a minute for each pass"
+    assert controls.told == f"would take about {hours:.1f} h", "24 models of a minute for each pass"
 
 
 JUDGES = (("r0", 0.9, "exceeded"), ("s0", None, "same"))

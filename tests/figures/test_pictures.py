@@ -24,13 +24,17 @@ from core.figures.chart import (
 )
 from core.figures.chart_figure import COLOURS, axes_figure, chart_figure, recolour, translucent
 from core.figures.layer_profiles import difference_chart, layer_chart, profile_svg, thumbnail
-from core.figures.profile_data import Curve, Extremum, Mark, ProfileData, Reference, claim_phases
+from core.figures.profile_data import Curve, Mark, ProfileData, Reference, claim_phases
 from core.figures.svg import DARK, LIGHT, Caption, chart_svg, visual_svg
 from core.figures.text import shorten_to_width, spread_apart, text_width, wrap_text
-from core.tables import Run
+from core.tables import Run, RunExtremumRow
 from tests.frames import made
 
 SVG = "{http://www.w3.org/2000/svg}"
+
+
+def turn(run_id: str, kind: str, layer: int, value: float) -> RunExtremumRow:
+    return RunExtremumRow(run_id, "one_per_type", kind, layer, value, None, None)
 
 
 def curve(name: str, values: list[float], run_id: str = "r1") -> Curve:
@@ -53,7 +57,7 @@ def words(svg: str) -> list[str]:
 
 def test_a_profile_speaks_for_itself_and_nothing_of_its_name_is_markup():
     caption = Caption("A <b>model</b> & its profile", "python-docs, quick", "run 42")
-    turns = [Extremum("r1", "peak", 2, 30.0)]
+    turns = [turn("r1", "peak", 2, 30.0)]
     svg = profile_svg(data(curve("<script>x", [10, 20, 30, 25])), caption, turns)
     told = words(svg)
     assert "A <b>model</b> & its profile" in told and "python-docs, quick" in told and "run 42" in told
@@ -103,10 +107,10 @@ def test_a_logarithmic_axis_says_so_and_no_value_leaves_a_note():
 
 
 def test_a_thumbnail_names_its_ends_its_peak_and_its_valley():
-    turns = [Extremum("r1", "peak", 1, 44.0), Extremum("r1", "valley", 2, 5.0), Extremum("r1", "valley", 3, 9.0)]
+    turns = [turn("r1", "peak", 1, 44.0), turn("r1", "valley", 2, 5.0), turn("r1", "valley", 3, 9.0)]
     told = words(thumbnail(curve("a", [20, 44, 5, 9, 12]), turns, theme=DARK))
     assert told == ["44.0", "5.00", "20.0", "12.0", "0", "4"]
-    at_its_end = [Extremum("r1", "valley", 4, 11.0)]  # one number there, not two that lie on each other
+    at_its_end = [turn("r1", "valley", 4, 11.0)]  # one number there, not two that lie on each other
     assert words(thumbnail(curve("a", [20, 44, 30, 20, 12]), at_its_end)) == ["11.0", "20.0", "0", "4"]
 
 
@@ -114,7 +118,7 @@ def test_labels_of_three_curves_lie_on_none_of_them():
     deep = [150, 12, 5, 7, 32, 19, 19, 8, 8, 7, 9, 30, 44, 79, 86, 48, 55]
     curves = [curve(f"m{n}", [value * (1 + 0.1 * n) for value in deep], f"r{n}") for n in range(3)]
     turns = [
-        Extremum(f"r{n}", kind, layer, deep[layer] * (1 + 0.1 * n))
+        turn(f"r{n}", kind, layer, deep[layer] * (1 + 0.1 * n))
         for n in range(3)
         for kind, layer in (("valley", 2), ("peak", 14))
     ]
@@ -183,7 +187,7 @@ def test_a_figure_in_the_dark_has_no_colour_of_the_light_one():
 
 def test_only_robust_phases_are_shaded_and_many_runs_stand_side_by_side_on_one_scale():
     run = made(Run, run_id="r1", n_layers=4, verdict_rise="holds", verdict_fall="depends")
-    turns = [Extremum("r1", "valley", 1, 5.0), Extremum("r1", "peak", 3, 44.0)]
+    turns = [turn("r1", "valley", 1, 5.0), turn("r1", "peak", 3, 44.0)]
     assert claim_phases(run, turns) == [Span("rises", 1, 3)] and claim_phases(run, turns[:1]) == []
     alone = words(profile_svg(data(curve("a", [9, 5, 20, 44, 12])), Caption("t"), turns, phases=[Span("rises", 1, 3)]))
     assert "rises" in alone

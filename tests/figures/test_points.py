@@ -5,7 +5,7 @@ import pytest
 
 from core.analysis.ranking import with_text_marks
 from core.figures.chart_figure import chart_figure
-from core.figures.profile_data import correlator_points, n_jackknife_blocks, profile_points, t_95
+from core.figures.profile_data import correlator_points, of_protocol, profile_points, t_95
 from core.figures.scores import relation_chart, score_axis
 from core.locale import in_language
 from core.questions.ranking_answer import answer_question
@@ -80,7 +80,7 @@ def test_intervals_of_correlators_follow_the_number_of_blocks():
     mark = correlator_points(frames.correlators(A), runs, "E1", "one_per_type").curves[0].marks[2]
     assert mark.upper == pytest.approx(0.12 + 2.365 * 0.01, abs=1e-5)
     assert t_95(16) == pytest.approx(2.131, abs=1e-3)
-    assert [n_jackknife_blocks(text) for text in (None, "{}", "no json", '{"protocol": 1}')] == [16] * 4
+    assert [of_protocol(text, "n_blocks", 16) for text in (None, "{}", "no json", '{"protocol": 1}')] == [16] * 4
 
 
 def test_a_scatter_shows_one_group_and_names_who_has_no_score():

@@ -15,7 +15,7 @@ from core.figures import profile_data
 from core.figures.chart import Span
 from core.figures.decisions import claim_grid, grid_svg
 from core.figures.layer_profiles import layer_chart, profile_caption, profile_svg, scan_chart
-from core.figures.profile_data import SURROGATE, Extremum, ProfileData, Reference, claim_phases, extrema_of
+from core.figures.profile_data import SURROGATE, ProfileData, Reference, claim_phases, extrema_of
 from core.figures.svg import LIGHT, Theme
 from core.locale import _, translated
 from core.questions.ranking_question import BY_TYPE
@@ -177,7 +177,7 @@ def _profile_svg(
     return profile_svg(data, caption, extrema, theme, size, phases, selected=layer)
 
 
-def _extrema_and_phases(data: ProfileData, selection: Selection) -> tuple[list[Extremum], list[Span]]:
+def _extrema_and_phases(data: ProfileData, selection: Selection) -> tuple[list[RunExtremumRow], list[Span]]:
     extrema = extrema_of(selection.extrema, data.cloud) if data.is_primary else []
     phases = []
     if data.is_primary and len(data.curves) == 1 and data.same_depth:
