@@ -126,28 +126,33 @@ class Measurement:
 
 def run_checks(measurement: Measurement) -> list[RunCheckRow]:
     """All checks of a run."""
-    rows = [
-        _judge(measurement.run_id, "norm_dropped_share", None, measurement.mask.norm_dropped_share),
-        _judge(measurement.run_id, "unknown_token_share", None, measurement.sample.unknown_share),
-        _judge(measurement.run_id, "near_copies", None, measurement.sample.copied_share),
-        _judge(measurement.run_id, "tokens_per_character", None, measurement.sample.tokens_per_character),
-    ]
-    if measurement.n_points is not None:
-        rows.append(RunCheckRow(measurement.run_id, "token_types", None, float(measurement.n_points), None, "pass"))
-    if measurement.words_lost_share is not None:
-        rows.append(_judge(measurement.run_id, "words_lost_share", None, measurement.words_lost_share))
-    for layer, state, result in measurement.labelled:
-        # Without context equal tokens have equal embeddings, so duplicates at layer 0 mean nothing.
-        if state == "residual" and layer > 0 and math.isfinite(result.duplicate_share):
-            rows.append(_judge(measurement.run_id, "duplicates", layer, result.duplicate_share))
-    for layer, layer_dependence in measurement.dependence.items():
-        rows += _dependence_rows(measurement.run_id, layer, layer_dependence)
-    # For information: the effect of the norm rule on the value.
+    run_id, sample = measurement.run_id, measurement.sample
+    of_run: dict[str, float | None] = {
+        "norm_dropped_share": measurement.mask.norm_dropped_share,
+        "unknown_token_share": sample.unknown_share,
+        "near_copies": sample.copied_share,
+        "tokens_per_character": sample.tokens_per_character,
+        "token_types": measurement.n_points,
+        "words_lost_share": measurement.words_lost_share,
+    }
+    rows = [_judge(run_id, name, None, float(value)) for name, value in of_run.items() if value is not None]
     rows += [
-        RunCheckRow(measurement.run_id, "d2_without_norm_rule", layer, none_if_nan(change), None, "pass")
-        for layer, change in measurement.norm_rule.items()
+        _judge(run_id, "duplicates", layer, result.duplicate_share)
+        for layer, state, result in measurement.labelled
+        # Without context equal tokens have equal embeddings, so duplicates at layer 0 mean nothing.
+        if state == "residual" and layer > 0 and math.isfinite(result.duplicate_share)
     ]
-    return rows
+    for layer, found in measurement.dependence.items():
+        rows += [
+            _judge(run_id, "sequence_invariance", layer, found.d2.value, found.d2.std_error),
+            _judge(
+                run_id, "sequence_invariance_all_pairs", layer, found.d2_all_pairs.value, found.d2_all_pairs.std_error
+            ),
+            _judge(run_id, "sequence_share", layer, found.share),
+            _judge(run_id, "n_invariance", layer, found.points.value, found.points.std_error),
+            _judge(run_id, "vocabulary_shift", layer, found.vocabulary),
+        ]
+    return rows + [_judge(run_id, "d2_without_norm_rule", layer, of) for layer, of in measurement.norm_rule.items()]
 
 
 def check_second_draw(first: Profile, later: Profile) -> RunCheckRow | None:
@@ -176,25 +181,12 @@ def _inner_maximum(profile: Profile) -> tuple[float, float] | None:
     return None
 
 
-def _dependence_rows(run_id: str, layer: int, dependence: Dependence) -> Iterator[RunCheckRow]:
-    yield _judge_shift(run_id, "sequence_invariance", layer, dependence.d2)
-    yield _judge_shift(run_id, "sequence_invariance_all_pairs", layer, dependence.d2_all_pairs)
-    yield _judge(run_id, "sequence_share", layer, dependence.share)
-    yield _judge_shift(run_id, "n_invariance", layer, dependence.points)
-    # For information: shows why values are compared at equal N only.
-    yield RunCheckRow(run_id, "vocabulary_shift", layer, dependence.vocabulary, None, "pass")
-
-
-def _judge_shift(run_id: str, name: str, layer: int, shift: Shift) -> RunCheckRow:
-    return _judge(run_id, name, layer, shift.value, shift.std_error)
-
-
 def _judge(run_id: str, name: str, layer: int | None, value: float, std_error: float | None = None) -> RunCheckRow:
-    """A check's outcome by the limits in its record; an undefined value is vetoed."""
+    """A check's outcome by the limits in its record; an undefined value is vetoed, and what is for information passes."""
     check = CHECKS[name]
     size = abs(value) if math.isfinite(value) else math.inf
     outcome = "veto" if size > check.veto else "warn" if size > check.warn else "pass"
-    threshold = check.veto if outcome == "veto" else check.warn
+    threshold = check.veto if outcome == "veto" else check.warn if check.is_judged else None
     return RunCheckRow(run_id, name, layer, none_if_nan(value), threshold, outcome, std_error)
 
 
