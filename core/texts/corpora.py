@@ -74,7 +74,7 @@ def _python_source() -> list[str]:
 def _shipped(name: str) -> Callable[[], list[str]]:
     """Paragraphs of a text, or rows of a table."""
     text, rows = CORPORA / f"{name}.txt", CORPORA / f"{name}.jsonl"
-    return lambda: _paragraphs(text.read_text("utf-8")) if text.exists() else pl.read_ndjson(rows)["text"].to_list()
+    return lambda: paragraphs(text.read_text("utf-8")) if text.exists() else pl.read_ndjson(rows)["text"].to_list()
 
 
 BUILT_IN: dict[str, BuiltIn] = {
@@ -173,7 +173,7 @@ def _corpus(
     return Corpus(row, pieces)
 
 
-def _paragraphs(text: str) -> list[str]:
+def paragraphs(text: str) -> list[str]:
     return [paragraph.strip() for paragraph in re.split(r"\n\s*\n", text) if paragraph.strip()]
 
 
@@ -181,7 +181,7 @@ def _read_texts(path: Path, text: str, column: str | None) -> list[str]:
     """The paragraphs of a text file, or the texts of a table. `text` is its content, empty for Parquet."""
     kind = path.suffix.lower()
     if kind == ".txt":
-        return _paragraphs(text)
+        return paragraphs(text)
     if kind == ".jsonl":
         return _json_texts(path, text, column)
     try:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from core.errors import CorpusError, InputError, ModelError, Sentence
+from core.errors import CorpusError, InputError, ModelError, Sentence, sentences
 from core.limits import opening
 from core.records import RunConfig
 from core.registry.estimators import require_on_request
@@ -24,6 +24,7 @@ from core.texts.windows import (
     COVERED_PER_TOKEN_CJK,
     FEWEST_OF_PLAN,
     FEWEST_PASSAGES,
+    LOSSES_ALONE,
     SHORTEST_OF_PLAN,
     Encoded,
     Window,
@@ -196,7 +197,7 @@ def _few_types_error(corpus: Corpus, sample: TokenSample, tokenizer: Any, n_type
     elif n_words < MIN_TYPES or not is_unfit:
         remedy = Sentence("Choose a more varied text: it has {n_words} different words.", n_words=n_words)
     else:
-        remedy = Sentence("Choose a text or model of the same language.")
+        remedy = sentences(Sentence("Choose a text or model of the same language."), LOSSES_ALONE)
     return too_few_types(corpus, n_types, remedy)
 
 

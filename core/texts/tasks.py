@@ -4,7 +4,7 @@
     {"text": "A text whose bits per byte are asked for."}
 
 `answer` counts the choices from 0; `group` names what rows have in common, as a passage. Prompt and choice are joined unchanged: the
-space between them is part of the file.
+space between them is part of the file. A .txt file holds texts, a paragraph each.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from pydantic.dataclasses import dataclass as declared
 
 from core.errors import InputError, Sentence
 from core.files import beyond_limit, mend, not_utf8, read_whole
+from core.texts.corpora import paragraphs
 from core.texts.windows import unknown_token
 from core.validation import MODEL_CONFIG, Whole, validate
 
@@ -139,11 +140,14 @@ def read_task(file: Path) -> Task:
 
 
 def _lines(file: Path) -> Iterator[tuple[int, Any]]:
-    """Line number and content of every line that is not blank."""
+    """Line number and content of every line that is not blank; of a .txt file number and text of each distinct paragraph."""
     try:
         text = read_whole(file, Sentence("task file"), MAX_BYTES).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise not_utf8(file) from error
+    if file.suffix.lower() == ".txt":
+        yield from enumerate(({"text": paragraph} for paragraph in dict.fromkeys(paragraphs(text))), 1)
+        return
     for number, line in enumerate(text.split("\n"), 1):
         if line.strip():
             yield number, _parse_line(line, Sentence("{file}, line {number}", file=file.name, number=number))

@@ -20,7 +20,7 @@ import charset_normalizer
 import numpy as np
 from icu4py.breakers import WordBreaker
 
-from core.errors import CorpusError, ModelError, Sentence
+from core.errors import CorpusError, ModelError, Sentence, sentences
 from core.registry.protocols import PROTOCOLS, Protocol
 from core.texts.corpora import BETWEEN, Corpus
 
@@ -29,6 +29,8 @@ RESERVED_PER_TOKEN = 5.5
 RESERVED_PER_TOKEN_CJK = 2.2
 TOKENS_PER_PAGE = 409
 """Of a page as people know it: 2,250 characters, or 900 of Chinese, Japanese or Korean."""
+LOSSES_ALONE = Sentence("To compare losses alone: `workdim score MODEL MODEL --task FILE`.")
+"""What is left where a text is too short or too foreign for dimensions: a .txt file is a task of texts."""
 FEWEST_OF_PLAN, SHORTEST_OF_PLAN = 32, 64
 """Windows of each half of a text, and tokens of one, without which no layer plan is chosen and verified."""
 
@@ -111,7 +113,7 @@ def require_windows(corpus: Corpus, protocol: Protocol, n_windows: int) -> None:
     if smaller:
         remedy = Sentence("Add text, or choose the protocol {name}.", name=smaller)
     elif protocol.name in PROTOCOLS:
-        remedy = Sentence("Add text: comparing losses needs as much.")
+        remedy = sentences(Sentence("Add text."), LOSSES_ALONE)
     else:
         remedy = Sentence("Add text.")
     raise CorpusError(

@@ -33,7 +33,9 @@ def test_words_language_and_copies_are_told(tmp_path: Path) -> None:
 
 
 def test_a_text_that_is_too_short_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(CorpusError, match="quick: 10 of some 22,528 characters .about 10 pages.* losses"):
+    with pytest.raises(
+        CorpusError, match="quick: 10 of some 22,528 characters .about 10 pages.*`workdim score MODEL MODEL --task"
+    ):
         judged(tmp_path / "short.txt", ["Only this."])
     path = tmp_path / "some.txt"
     path.write_text("\n\n".join(f"Customer {n} asked for new labels. " * 60 for n in range(30)), encoding="utf-8")

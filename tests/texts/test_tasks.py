@@ -40,9 +40,12 @@ def test_a_task_is_its_questions_however_its_file_is_written(read):
         assert other.sha256 != task.sha256 and other.hashes[0] != task.hashes[0] and other.hashes[1] == task.hashes[1]
 
 
-def test_a_task_may_be_of_texts(read):
+def test_a_task_may_be_of_texts(read, tmp_path):
     task = read({"text": " 一つ目"}, {"text": "two"})
     assert [row.text for row in task.texts] == [" 一つ目", "two"] and task.rows == task.texts
+    plain = tmp_path / "own.txt"
+    plain.write_text("\ufeff一つ目\n\ntwo\nlines\n\n一つ目\n", encoding="utf-8")
+    assert [row.text for row in read_task(plain).texts] == ["一つ目", "two\nlines"]
 
 
 @pytest.mark.parametrize(
