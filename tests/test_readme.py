@@ -201,7 +201,7 @@ def test_the_guide_says_how_many_directions_the_plan_that_ships_needs_at_the_sta
         for layer in layer_directions(plan)
         if layer.layer == 0
     ]
-    assert f"with {needed} of its 576 principal" in text_of("docs/guide.md")
+    assert f"needs {needed} of 576 principal" in text_of("docs/guide.md")
     assert f"576のうち{needed}の主成分" in text_of("docs/guide.ja.md")
 
 
