@@ -10,7 +10,6 @@ from types import SimpleNamespace
 import polars as pl
 import pytest
 
-from core import exports
 from core.analysis.criteria import choice_context
 from core.analysis.ranking import own_runs
 from core.figures.within_layers import DisplacementExponent
@@ -217,15 +216,6 @@ def test_a_column_without_any_value_is_not_shown(warehouse: Warehouse, runs: pl.
 )
 def test_a_pace_is_told_beyond_its_error_and_without_a_cause(value: float, error: float | None, said: str) -> None:
     assert details.pace_text(DisplacementExponent(value, error, 1, 29)) == said
-
-
-@pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1"])
-def test_no_text_of_an_export_is_a_formula(name: str) -> None:
-    frame = pl.DataFrame({"name": [name, "a=b"], "value": [-1.5, 2.0], "tags": [["=x"], []]})
-    back = pl.read_csv(exports.excel_csv(frame))
-    assert back["name"].to_list() == ["'" + name, "a=b"]
-    assert back["value"].to_list() == [-1.5, 2.0]
-    assert back["tags"][0] == "'=x"
 
 
 def test_names_are_shown_letter_by_letter() -> None:
