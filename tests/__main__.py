@@ -14,12 +14,14 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 from xml.etree import ElementTree
 
 ROOT = Path(__file__).resolve().parents[1]
 CHECKS = (("ruff", "check", "."), ("ruff", "format", "--check", "."))
+NEEDED = ("ruff", "mypy", "pytest", "pytest_timeout", "xdist")
 TYPES = ("mypy",)
 """A minute of one processor: beside the tests, whose workers wait for browsers, processes and disks now and then."""
 NOT_QUICK = ("alone", "browser", "cluster", "model", "network", "slow")
@@ -37,10 +39,16 @@ class Case(NamedTuple):
 
 
 def main(arguments: list[str]) -> int:
-    """Every step runs, also after one that failed; 0 only if all of them passed."""
+    """What takes seconds comes first and ends the run where it fails; types are told at the end, whatever tests say. 0 only
+    if all passed."""
     options, passed_on = parser().parse_known_args(arguments)
     begun = time.monotonic()
-    failed = [" ".join(check) for check in CHECKS if run(check) != 0]
+    if missing := [name for name in NEEDED if find_spec(name) is None]:
+        print(f"== not installed: {', '.join(missing)}. Run: python -m pip install -r requirements-dev.txt", flush=True)
+        return 1
+    if failed := [" ".join(check) for check in CHECKS if run(check) != 0]:
+        print(f"== failed: {', '.join(failed)}; no test was run", flush=True)
+        return 1
     with tempfile.TemporaryDirectory() as folder, started(TYPES, Path(folder) / "types.txt") as types:
         reports = [Path(folder) / "side-by-side.xml", Path(folder) / "alone.xml"]
         # Threads that spin while they wait take the processor from the other worker.
