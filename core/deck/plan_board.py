@@ -234,11 +234,11 @@ def _breaks(layer_plan: LayerPlan) -> Panel | None:
         _breaks_title(rows),
         Table(
             (
-                Column(_("Test"), 0.24),
+                Column(_("Test"), 0.25),
                 Column(_("Measured as"), 0.16),
                 Column(_("Whole model"), 0.13, is_number=True),
                 Column(after, 0.13, is_number=True),
-                Column(_("Change [95 %]"), 0.34, is_number=True),
+                Column(_("Change [95 %]"), 0.33, is_number=True),
             ),
             tuple(
                 (
@@ -314,7 +314,8 @@ def _random_sets(layer_plan: LayerPlan) -> Look:
     if is_worse:
         told = _("on the same windows, one in ten gets at most {limit} harder; this plan {own}")
     limit, own = map(plan_wording.share_harder_text, (plan.random_10th, plan.same_windows))
-    are_over = "over_budget" in plan.reasons and plan.random_10th > text_budget(plan)
+    is_over = plan_analysis.within_own_budget(layer_plan).price is None
+    are_over = is_over and plan.random_10th > text_budget(plan)
     return Look(_("Random sets"), "fails" if is_worse or are_over else "holds", told.format(limit=limit, own=own))
 
 
