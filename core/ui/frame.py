@@ -97,7 +97,8 @@ def run() -> None:
                 st.sidebar.caption(_("Read-only: nothing is changed or started here."))
             token = _in_frame.set(True)
             try:
-                with server.drawing(_needs_pandas(page.url_path)):
+                edits = page.url_path == "choose" and url_state.asked("choose") in _WITH_PANDAS
+                with server.drawing(needs_pandas=edits or page.url_path == "query"):
                     page.run()
             finally:
                 _in_frame.reset(token)
@@ -105,10 +106,6 @@ def run() -> None:
 
 def _page(name: str, title: str, icon: str, **more: Any) -> st.Page:
     return st.Page(PROJECT / f"pages/{name}.py", title=title, icon=f":material/{icon}:", url_path=name, **more)
-
-
-def _needs_pandas(page: str) -> bool:
-    return page == "query" or (page == "choose" and url_state.asked("choose") in _WITH_PANDAS)
 
 
 def _show_reference_switch() -> None:

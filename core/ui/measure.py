@@ -164,7 +164,7 @@ def _check(configs: list[RunConfig], parts: list[RunConfig], again: bool, *, sta
     """Read what the models are and what they will take; start where nothing is refused and that was asked for."""
     from core.runs.requests import preflight_cards_from_process
 
-    with estimating():
+    with st.spinner(_("Reading configurations."), show_time=True):
         cards = preflight_cards_from_process(parts, reads.warehouse())
     if starts_after and not any(card.refusals for card in cards):
         job_cards.start(parts, _ESTIMATE, again=again)
@@ -367,12 +367,6 @@ def choose_machine(form: str) -> dict[str, Any]:
         "dtype": middle.selectbox(_("Number format"), DTYPES, key=url_state.key(f"{form} dtype")),
         "device": right.selectbox(_("Device"), ["auto", "cpu", "cuda", "mps"], key=url_state.key(f"{form} device")),
     }
-
-
-def estimating() -> Any:
-    """Say what is waited for while an estimate is made."""
-    message = _("Reading configurations.")
-    return st.spinner(message, show_time=True)
 
 
 def _show_estimate(configs: Sequence[RunConfig], again: bool, cards: Sequence[Preflight]) -> None:

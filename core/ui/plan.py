@@ -22,15 +22,7 @@ from core.records import AGAINST_PLAN, BUDGETS, SHIPPED, LayerPlan, PlanConfig, 
 from core.tables import PlanOutcomeRow, PlanRow, ids_of, records
 from core.ui import inputs, job_cards, language, pictures, reads, tables, url_state
 from core.ui.language import escape
-from core.ui.measure import (
-    choose_machine,
-    choose_text,
-    estimating,
-    models_here,
-    needed_text,
-    show_models_here,
-    store_upload,
-)
+from core.ui.measure import choose_machine, choose_text, models_here, needed_text, show_models_here, store_upload
 from core.wording import answers as answer_wording
 from core.wording import plans as plan_wording
 from core.wording.labels import duration, number, share_text, short_id, text_name, yes_or_no
@@ -383,7 +375,7 @@ def show_form() -> None:
         st.session_state[_REQUEST] = None
         if model and text["corpus"]:
             config = plan_request(PlanConfig(model, **text, **settings))
-            with estimating():
+            with st.spinner(_("Reading configurations."), show_time=True):
                 st.session_state[_REQUEST] = (asked, config, plan_estimate_from_process(config, reads.warehouse()))
         else:
             st.warning(_("Name a text or upload one.") if model else _("Name a model."))

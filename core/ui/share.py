@@ -133,24 +133,20 @@ def _runs_to_report(runs: pl.DataFrame) -> pl.DataFrame:
 def show_downloads(request: ReportRequest, report: Report) -> None:
     """Draw buttons for the slides, the HTML page and the data behind them; each file is made on the click."""
     stem = f"workdim_{slug(request.recipe.name, 'report')}_{request.recipe.language}_{report.story.made_on:%Y%m%d}"
-    files = (
-        ("pptx", _("Slides (PowerPoint)"), partial(_powerpoint_file, request, report)),
-        (
-            "html",
+    with st.container(horizontal=True, gap="small"):
+        inputs.show_download(
+            _("Slides (PowerPoint)"),
+            partial(_powerpoint_file, request, report),
+            f"{stem}.pptx",
+            type="primary",
+            help=_("Charts stay editable. Numbers carry their sources where these are known."),
+        )
+        inputs.show_download(
             _("One HTML file"),
             lambda: report.page(version(), reads.warehouse().folder.identity(), f"{stem}.zip"),
-        ),
-        ("zip", _("Rows behind it"), partial(_data_file, report)),
-    )
-    with st.container(horizontal=True, gap="small"):
-        for suffix, label, make_file in files:
-            kind = "primary" if suffix == "pptx" else "secondary"
-            help_ = (
-                _("Charts stay editable. Numbers carry their sources where these are known.")
-                if suffix == "pptx"
-                else None
-            )
-            inputs.show_download(label, make_file, f"{stem}.{suffix}", type=kind, help=help_)
+            f"{stem}.html",
+        )
+        inputs.show_download(_("Rows behind it"), partial(_data_file, report), f"{stem}.zip")
 
 
 def _powerpoint_file(request: ReportRequest, report: Report) -> bytes:

@@ -102,6 +102,7 @@ def choose_view(pilot: RegisteredPilot | None, *, relates: bool = False) -> Deci
         above = st.container()
         with st.container(horizontal=True, vertical_alignment="bottom"):
             in_sight = st.container(horizontal=True, vertical_alignment="bottom", width="content")
+            use = st.container(width="content")
             by = st.popover(_("Criteria"), icon=":material/balance:")
             settings = st.popover(_("Settings"), icon=":material/tune:")
         with in_sight:
@@ -117,6 +118,7 @@ def choose_view(pilot: RegisteredPilot | None, *, relates: bool = False) -> Deci
             task = _choose_task(context, rule)
         with in_sight:
             subset = choice_question.one_run_each(_choose_subset(ranked.runs))
+        with use:
             if decided := rule.rule if rule else pilot.pilot if pilot else None:
                 use_class = decided.use_class
             else:
