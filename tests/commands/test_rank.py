@@ -92,7 +92,7 @@ def test_another_dimension_or_score_is_exploratory(ladder: Warehouse) -> None:
         (["--benchmark", "ladder_cod"], "Unknown benchmark 'ladder_cod'. Did you mean ladder_code"),
         (["--dimension", "inner"], "Unknown dimension 'inner'. Did you mean inner_max"),
         (["--family", "llma"], "Unknown family 'llma'. Did you mean llama"),
-        (["--metric", "acc"], "--metric needs the benchmark"),
+        (["--metric", "acc"], "--metric needs --benchmark"),
         (["--benchmark", "ladder_code", "--metric", "bits"], "Unknown metric 'bits'"),
     ],
 )
@@ -169,7 +169,9 @@ def test_within_one_model_the_answer_is_that_of_the_page(tmp_path: Path, monkeyp
     assert escape(found["final"]["sentence"]) in texts(page)
 
 
-@pytest.mark.parametrize(("run_id", "told"), [(RUN_IDS[2], "have no loss"), (WITHOUT_WINDOWS, "holds no losses of")])
+@pytest.mark.parametrize(
+    ("run_id", "told"), [(RUN_IDS[2], "predicts no next token"), (WITHOUT_WINDOWS, "holds no losses of")]
+)
 def test_a_run_without_losses_says_why(run_id: str, told: str, tmp_path: Path) -> None:
     """An encoder; and a run whose parcel has no such row, as most that ship, and which is whole all the same."""
     path = filled_warehouse(tmp_path)
