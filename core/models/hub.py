@@ -28,6 +28,7 @@ from core.models.packages import (
     OPEN,
     PackageRequest,
     from_package,
+    not_fetched,
     package_in_cache,
     package_index,
     pip_failed,
@@ -420,11 +421,7 @@ def _in_package(request: PackageRequest) -> ModelMetadata:
         name, _, version = request.pinned.parts[0][0].partition("==")
     _, reason = package_index()
     if reason:
-        raise ResourceError(
-            "{requirement} is missing. {reason} Connect, or set pip's index or proxy.",
-            requirement=request.requirement,
-            reason=reason,
-        )
+        raise not_fetched(request.requirement, reason)
     options = ("--no-input", "--disable-pip-version-check", "--timeout", "10", "--retries", "0")
     try:
         done = run_pip("index", "versions", *options, name, timeout=INDEX_PATIENCE)
@@ -471,18 +468,13 @@ def _open_hub_metadata(repository: str, revision: str) -> Iterator[ModelMetadata
         folder = Path(place)
 
         def fetch(name: str) -> Path:
-            return _fetch(repository, name, info.sha, folder)
+            return Path(hf_hub_download(repository, name, revision=info.sha, local_dir=folder))  # not into its cache
 
         with hub_errors(repository, revision):
             chosen = wanted_files(repository, list(sizes), fetch)
             for small in _small(chosen, sizes):
                 fetch(small)
         yield _described(repository, info, sizes, chosen, folder)
-
-
-def _fetch(repository: str, name: str, revision: str, folder: Path) -> Path:
-    """Download a file without touching the hub's cache."""
-    return Path(hf_hub_download(repository, name, revision=revision, local_dir=folder))
 
 
 def _small(chosen: list[str], sizes: dict[str, int | None]) -> list[str]:

