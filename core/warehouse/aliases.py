@@ -239,6 +239,7 @@ FEW_NAMES = 20
 """Up to this many names are compared letter by letter; the thousands of a leaderboard only by their parts."""
 _HUB_CACHE = re.compile(r"models--([^/\\]+?)--([^/\\]+)")
 _PATH = re.compile(r"[/\\]+|__")
+_NUMBERS = re.compile(r"\d+")
 
 
 def suggest_models(names: Sequence[str], known_models: Iterable[str]) -> dict[str, list[str]]:
@@ -256,7 +257,9 @@ def suggest_models(names: Sequence[str], known_models: Iterable[str]) -> dict[st
     for name in suggestions.keys() - set(known):
         matches = by_parts.get(tuple(_parts(name)), []) + by_last.get(_last_part(name), [])
         if not matches and len(names) <= FEW_NAMES:
-            matches = difflib.get_close_matches(name, known, n=MAX_SUGGESTIONS, cutoff=0.75)
+            numbers = _NUMBERS.findall(name)  # sizes, steps and versions: with others it is another model
+            alike = [model for model in known if _NUMBERS.findall(model) == numbers]
+            matches = difflib.get_close_matches(name, alike, n=MAX_SUGGESTIONS, cutoff=0.75)
         suggestions[name] = list(dict.fromkeys(matches))[:MAX_SUGGESTIONS]
     return suggestions
 
