@@ -94,7 +94,7 @@ class RankingQuestion:
     """The pilot whose models and expectation apply; None: the newest with an expectation, else the shipped one, else none."""
     cloud: str = BY_TYPE
     group: str | None = None
-    """`population.group_key` of the group to use instead of the largest one with scores."""
+    """`group_key` of the group to use instead of the largest one with scores."""
     ignores_pilots: bool = False
     """Use all comparable models, not only those that a pilot names."""
     only_own: bool = False

@@ -527,7 +527,7 @@ def show_pairs() -> None:
 
 
 def _difference_table(comparisons: Sequence[tuple[QuestionSet, PairedComparison]]) -> pl.DataFrame:
-    """The results of `paired.compare_all_answers` as a table."""
+    """The results of `differences.compare_all_answers` as a table."""
     results = [result for _key, result in comparisons]
     frame = pl.DataFrame([vars(result) for result in results], infer_schema_length=None)
     return tables.without_empty(
