@@ -9,7 +9,6 @@ import pytest
 from core.analysis.criteria import CriterionValue
 from core.analysis.decision import decide
 from core.figures import decisions as decision_figures
-from core.figures import decisions as generality_figures
 from core.figures.chart_figure import bars_figure, chart_figure
 from core.locale import in_language
 from core.pilots.saved import Assumptions, Criterion, Rule, TaskName
@@ -81,7 +80,7 @@ def test_an_order_becomes_places_with_ties_and_gaps() -> None:
         concordance(list(columns.values())),
     )
     names = dict(zip("1234", "pqrs", strict=True))
-    chart = generality_figures.order_chart(order, ["text a (English)", "text b (Japanese)"], names, "Place", "r")
+    chart = decision_figures.order_chart(order, ["text a (English)", "text b (Japanese)"], names, "Place", "r")
     ranks = {line.name: [point.y for point in line.points] for line in chart.series}
     assert ranks == {"p": [1, 3], "q": [2.5, 2], "s": [4, 1], "r": [2.5]}
     assert [line.end for line in chart.series] == ["3  p", "2  q", "1  s", ""] and chart.series[-1].colour == 0

@@ -15,7 +15,7 @@ import streamlit as st
 from core import wording
 from core.analysis.criteria import score_key
 from core.analysis.decision import Decision
-from core.figures import decisions as generality_figures
+from core.figures import decisions as decision_figures
 from core.figures.scores import relation_chart
 from core.figures.svg import visual_svg
 from core.locale import _, translated
@@ -227,7 +227,7 @@ def show_by_task(view: DecisionView) -> None:
         tables.show(_choice_table(view, tasks), "task table")
     else:
         comparison = _over_tasks(view)
-        chart = generality_figures.task_chart(comparison)
+        chart = decision_figures.task_chart(comparison)
         pictures.plot(chart, "tasks", 174 + 44 * len(comparison.tasks))
         for line in answer_wording.pooled_relation_lines(comparison):
             st.caption(escape(line))
@@ -317,6 +317,6 @@ def _show_order(
     names = dict(reads.evidence().runs.select("run_id", "name").rows())  # of the whole group, not of those chosen alone
     named = {run_id: names.get(run_id, run_id) for run_id in order.run_ids}
     columns = [titles.get(column) or column.split("~")[1] for column in order.columns]
-    chart = generality_figures.order_chart(order, columns, named, place, chosen)
+    chart = decision_figures.order_chart(order, columns, named, place, chosen)
     pictures.plot(chart, f"order {key}", max(360, 150 + 17 * len(named)))
     st.caption(escape(answer_wording.concordance_text(order)))
