@@ -13,7 +13,7 @@ from core.ids import SHORT_ID
 from core.limits import watched
 from core.questions.record import as_record
 from core.records import PlanConfig, RunConfig, ScoreConfig
-from core.runs import jobs as processes
+from core.runs import jobs
 from core.runs.caches import recover
 from core.runs.execution import load_layer_plan, load_measurement, load_scores, run_submitted
 from core.runs.jobs import ERROR_FILE, STATES, JobStatus, find_job, list_jobs, remove_job, submit
@@ -66,7 +66,7 @@ def run_each(
 
 def run_job(job, warehouse, engine=None) -> JobStatus:
     """Run a job with a progress bar until its process has ended. Ctrl-C cancels it."""
-    engine = engine or (lambda jobs, on_progress: processes.run_jobs(jobs, warehouse, 1, on_progress))
+    engine = engine or (lambda todo, on_progress: jobs.run_jobs(todo, warehouse, 1, on_progress))
     with ProgressBar(job.config.model) as bar:
         (status,) = engine([job], bar.follow)
     return status
@@ -145,7 +145,7 @@ def list_(options: argparse.Namespace) -> None:
 
 def cancel(options: argparse.Namespace) -> None:
     job = find_job(selected_warehouse(options), options.job).job
-    processes.cancel_job(job)
+    jobs.cancel_job(job)
     remainder = Sentence("nothing of it stays")
     if isinstance(job.config, RunConfig):
         remainder = Sentence("only control passes that it finished stay")
@@ -179,7 +179,7 @@ def resume(options: argparse.Namespace) -> int:
     if status.state == "finished":
         return report_end(status, warehouse)
     if options.background:
-        processes.start_job(job, warehouse)
+        jobs.start_job(job, warehouse)
         tell("The job {job} continues; see `workdim jobs`.", job=job.job_id[:SHORT_ID])
         return 0
     return report_end(run_job(job, warehouse), warehouse)

@@ -25,7 +25,7 @@ from core.questions.runs import RECORD, Comparison
 from core.records import BUDGETS, SHIPPED, LayerPlan, PlanConfig, Progress, RunConfig
 from core.registry.estimators import extra_seconds, require_on_request
 from core.registry.protocols import find_protocol
-from core.runs import jobs as processes
+from core.runs import jobs
 from core.runs.caches import recover
 from core.runs.execution import load_layer_plan
 from core.runs.jobs import STATES, JobStatus, remove_job, submit
@@ -116,16 +116,16 @@ def measure_parallel(configs, warehouse, again: bool, engine) -> int:
     """Give all requests to an engine that runs many at once; reports each as it ends. Returns an exit code."""
     warehouse.prepare()
     recover(warehouse)
-    codes, jobs = [], {}
+    codes, submitted = [], {}
     for config in (part for request in configs for part in expand_request(request)):
         try:
             job = submit(config, warehouse, again=again)
-            jobs[job.job_id] = job
+            submitted[job.job_id] = job
         except InputError as error:
             codes.append(fail(error))
-    tell("Measuring {n} at once", n=len(jobs))
-    with ProgressBar(Sentence("Measuring"), len(jobs)) as bar:
-        for status in engine(list(jobs.values()), bar.follow):
+    tell("Measuring {n} at once", n=len(submitted))
+    with ProgressBar(Sentence("Measuring"), len(submitted)) as bar:
+        for status in engine(list(submitted.values()), bar.follow):
             bar.ended()
             codes.append(report_end(status, warehouse))
     return worst(codes)
@@ -160,10 +160,10 @@ def select_engine(options: argparse.Namespace, warehouse):
         from core.runs.ray.engine import check_ray
 
         check_ray(options.address)  # before any job is submitted
-        return lambda jobs, on_progress: engine.run_jobs_on_cluster(jobs, warehouse, options.address, on_progress)
+        return lambda todo, on_progress: engine.run_jobs_on_cluster(todo, warehouse, options.address, on_progress)
     if options.address:
         raise InputError("--address needs --engine ray.")
-    return lambda jobs, on_progress: processes.run_jobs(jobs, warehouse, max_parallel_jobs(), on_progress)
+    return lambda todo, on_progress: jobs.run_jobs(todo, warehouse, max_parallel_jobs(), on_progress)
 
 
 def pilot(options: argparse.Namespace) -> int:

@@ -76,7 +76,7 @@ def start(configs: Iterable[Any], estimate: str, *, again: bool = False) -> None
 
     `estimate` is the key of the estimate that stands above the button, in the session: it goes when the jobs have begun.
     """
-    from core.runs import jobs as processes
+    from core.runs import jobs
     from core.runs.jobs import submit
 
     warehouse, refused = reads.warehouse(), []
@@ -84,7 +84,7 @@ def start(configs: Iterable[Any], estimate: str, *, again: bool = False) -> None
     with st.spinner(_start_text()):  # at once, beside the button
         for config in configs:
             try:
-                processes.start_job(submit(config, warehouse, again=again), warehouse)
+                jobs.start_job(submit(config, warehouse, again=again), warehouse)
             except InputError as error:
                 refused.append(error.message)
     st.session_state[_STARTED], st.session_state[_REFUSED], st.session_state[estimate] = True, refused, None
@@ -200,16 +200,16 @@ def _show_actions(status: JobStatus) -> None:
 
 @inputs.hidden_when_read_only
 def _show_changes(status: JobStatus) -> None:
-    from core.runs import jobs as processes
+    from core.runs import jobs
 
     job_id, state = status.job.job_id, status.state
     resume_labels = {"interrupted": _("Go on"), "failed": _("Try again")}
     if state in resume_labels and st.button(resume_labels[state], key=f"go on {job_id}", icon=":material/play_arrow:"):
-        processes.start_job(status.job, reads.warehouse())
+        jobs.start_job(status.job, reads.warehouse())
         st.rerun()
     cancel_labels = {"queued": _("Cancel"), "running": _("Cancel"), "finished": _("Clear from this list")}
     if st.button(cancel_labels.get(state, _("Remove")), key=f"cancel {job_id}", icon=":material/close:"):
-        processes.cancel_job(status.job)
+        jobs.cancel_job(status.job)
         st.rerun()
 
 
