@@ -87,7 +87,7 @@ class Template:
 
 def own_template() -> Template:
     """Workdim's own look: a file like a company's, to be changed in PowerPoint. It has theme colours alone, those of
-    `figures.style`, so that another theme recolours every slide and chart."""
+    `figures.svg`, so that another theme recolours every slide and chart."""
     return open_template(OWN.read_bytes(), OWN.name)
 
 

@@ -103,7 +103,7 @@ class Series:
     name: str
     points: tuple[Point, ...]
     colour: int | None = 0
-    """Index into `figures.style.COLOURS`; None is grey, for series to compare with."""
+    """Index into `figures.chart_figure.COLOURS`; None is grey, for series to compare with."""
     is_line: bool = True
     """Points are joined by a line; otherwise marks."""
     mark: Mark = "none"

@@ -69,7 +69,7 @@ class Curve:
     is_vetoed: bool = False
     """A check vetoes the run; its name then carries a mark."""
     colour: int | None = None
-    """Index into `figures.style.COLOURS`; None for that of its place among the curves of a picture."""
+    """Index into `figures.chart_figure.COLOURS`; None for that of its place among the curves of a picture."""
 
     @property
     def final(self) -> Mark | None:
