@@ -220,8 +220,9 @@ def _widths(cells: Sequence[Sequence[str]], room: int, going: Sequence[int], who
 
 
 def _is_never_cut(texts: Sequence[str]) -> bool:
-    """Whether a column holds nothing but numbers, or an id."""
-    return all(map(_NUMBER.fullmatch, texts)) or any(map(_ID.search, texts))
+    """Whether a column holds nothing but numbers, or an id, and leaves half of the terminal to the others."""
+    is_short = max(map(cell_len, texts), default=0) <= width() // 2
+    return is_short and (all(map(_NUMBER.fullmatch, texts)) or any(map(_ID.search, texts)))
 
 
 def _shrunk(widths: dict[int, int], room: int, least: Mapping[int, int]) -> dict[int, int]:

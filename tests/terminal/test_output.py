@@ -105,9 +105,9 @@ def test_the_head_of_numbers_is_cut_before_a_column_goes(terminal):
     assert len(lines) == 2 and "106 [102, 109]  " in lines[1] and lines[1].endswith("800") and "…" in lines[0]
 
 
-def test_texts_alike_when_cut_do_not_drive_out_what_stands_beside_them(terminal):
+@pytest.mark.parametrize("same", ["comparison.of.two.runs.on.one.text", "of.01900000-0000-7000-8000-000000000001"])
+def test_a_long_text_does_not_drive_out_what_stands_beside_it(terminal, same):
     terminal(80)
-    same = "comparison.of.two.runs.on.one.text.paired.by.documents"
     rows = [(f"{same}.{middle}.as.read.in.the.table.of.the.runs", "1.10", "changed") for middle in ("lower", "upper")]
     lines = table(("source", "number", "now"), rows)
     assert len(lines) == 3 and all("1.10" in line and line.endswith("changed") for line in lines[1:])
