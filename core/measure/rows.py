@@ -186,8 +186,8 @@ def _judge(run_id: str, name: str, layer: int | None, value: float, std_error: f
     check = CHECKS[name]
     size = abs(value) if math.isfinite(value) else math.inf
     outcome = "veto" if size > check.veto else "warn" if size > check.warn else "pass"
-    threshold = check.veto if outcome == "veto" else check.warn if check.is_judged else None
-    return RunCheckRow(run_id, name, layer, none_if_nan(value), threshold, outcome, std_error)
+    threshold = check.veto if outcome == "veto" else check.warn  # infinite where a value is not judged
+    return RunCheckRow(run_id, name, layer, none_if_nan(value), none_if_nan(threshold), outcome, std_error)
 
 
 def change_without_norm_rule(
