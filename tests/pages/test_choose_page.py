@@ -193,7 +193,7 @@ def test_below_ten_models_the_dimension_weighs_nothing_and_says_why(
     slider = next(one for one in app.slider if one.key == "view.w.dimension")
     assert slider.disabled and "weighs nothing" in slider.help
     every = opened("choose.py", group="any", choose="ranking")
-    assert "because they differ in: tokenizer, kind of model" in texts(every).replace("\\", "")
+    assert "because they differ in: kind of model, tokenizer" in texts(every).replace("\\", "")
     assert not every.exception and not [one for one in every.slider if one.key == "view.w.dimension"]
 
 
