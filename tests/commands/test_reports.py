@@ -143,9 +143,7 @@ def test_a_layer_plan_is_reported_and_traced_without_any_run(path: Path, tmp_pat
     assert "smith" not in "".join(file.read_text(errors="replace") for file in (rows / "tables").glob("*.csv"))
     assert "/home/smith" not in (tmp_path / "plan.html").read_text()
     both = ("--plan", plan.plan.plan_id, "--run", RUN_IDS[0])
-    assert "A report is of a plan, a choice, a pilot or runs: give only one" in refused(
-        "slides", "--out", deck, *both, path=path
-    )
+    assert "Give one of a plan, a choice, a pilot or runs" in refused("slides", "--out", deck, *both, path=path)
 
 
 def test_every_query_that_a_deck_prints_runs_as_it_is_pasted(path: Path, tmp_path: Path) -> None:
