@@ -128,7 +128,7 @@ MOST = {
         32846,
     ),  # what puts a choice first; the error of a share of all, and the reach of many comparisons; how often each model of a decision is first; a loss that may exceed its budget; counts of a verdict, and the joint test of its methods, errors over documents and groups of questions, of a difference of two losses too; the rank among the draws of a control; how fast a run read its text, as a record
     "api": (172, 1032),
-    "commands": (3377, 22490),  # the verbs compare and choose
+    "commands": (3377, 22450),  # the verbs compare and choose
     "deck": (
         4880,
         40800,
@@ -185,7 +185,7 @@ MOST = {
         1216,
         8385,
     ),  # the choice that a report is of; counts of a verdict, group of a question; d2 of each draw; a run, alone and with a score, as one record; rows of any table as its class; the smaller model beside a plan
-    "terminal": (1534, 12540),  # the answer in ten lines before the details; a plan fits the terminal
+    "terminal": (1534, 12570),  # the answer in ten lines before the details; a plan fits the terminal
     "texts": (
         2257,
         15921,
