@@ -158,7 +158,7 @@ def test_a_locked_warehouse_does_not_end_a_pilot(measured, warehouse, small, mon
     def refuse(*_):
         raise WarehouseLocked("Another process has it.")
 
-    monkeypatch.setattr("core.runs.requests.pilots.add_runs", refuse)
+    monkeypatch.setattr("core.runs.requests.people.add_runs", refuse)
 
     def engine(jobs, _told):
         for job in jobs:
