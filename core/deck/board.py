@@ -203,13 +203,17 @@ def _sure_text(board: Board) -> str:
     if not found.total:
         return sure
     if not found.tried:
-        return _("{sure}: no cross-check made").format(sure=sure)
+        names = _(", ").join(one.name for one in board.possible)
+        return _("{sure}: no cross-check made ({names})").format(sure=sure, names=names)
     if board.how_sure == "untested":
         n = counted(found.total - found.tried, "cross-checks")
-        return _("{sure}: {n} of {total} possible cross-checks").format(sure=sure, n=n, total=found.total)
+        return _("{sure}: {n} of {total} cross-checks not made").format(sure=sure, n=n, total=found.total)
+    if failing := [one.name for one in board.looks if one.sure == "fails" and one.agrees is None]:
+        template = _("{sure}: {tried} of {total} cross-checks made; fails: {names}")
+        return template.format(sure=sure, names=_(", ").join(failing), **found._asdict())
     return _(
-        "{sure}: {tried} of {total} possible cross-checks made, {n} agrees",
-        "{sure}: {tried} of {total} possible cross-checks made, {n} agree",
+        "{sure}: {tried} of {total} cross-checks made, {n} agrees",
+        "{sure}: {tried} of {total} cross-checks made, {n} agree",
         sure=sure,
         **found._asdict(),
     )
@@ -239,8 +243,13 @@ def _looks_title(board: Board) -> str:
     if supporting:
         return _("What supports the answer: {names}").format(names=_(", ").join(supporting))
     if found.tried < found.total:
-        n = counted(found.total - found.tried, "cross-checks")
-        return _("Possible cross-checks not made: {n} of {total}").format(n=n, total=found.total)
+        n, impossible = (
+            counted(n, "cross-checks") for n in (found.total - found.tried, len(board.looks) - found.total)
+        )
+        title = _("Possible cross-checks not made: {n} of {total}")
+        if impossible:
+            title = _("Cross-checks not made: {n} of {total}; not possible here: {impossible} more")
+        return title.format(n=n, total=found.total, impossible=impossible)
     if found.n == found.total:
         return _("Every possible cross-check agrees")
     return _("No cross-check contradicts the answer")
@@ -267,7 +276,8 @@ def _options_panel(board: Board) -> Panel:
     first, *others = board.decision.options
     rows = [(_("{what} (recommended)").format(what=first.what), first.cost, first.outcome)]
     rows += [(one.what, one.cost, one.outcome) for one in others]
-    untested = [look.name for look in board.looks if look.sure == "untested"]
+    # What slide 3 shows is not said again.
+    untested = [] if _tried(board).tried else [look.name for look in board.looks if look.sure == "untested"]
     key = _("Not tested: {what}.").format(what=_(", ").join(untested)) if untested else ""
     return Panel(
         board.decision.title,

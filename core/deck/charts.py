@@ -248,6 +248,16 @@ def _sides_of_names(chart: Chart, plot: _Plot) -> dict[Point, Side]:
     return {point: side for point, side in zip(points, sides, strict=True) if side}
 
 
+def leaves_names_out(box: Box, chart: Chart) -> bool:
+    """Whether some points have no room for their names."""
+    if chart.y.is_ordered:
+        return False
+    placed = _sides_of_names(chart, _plot(box, chart, is_small=False))
+    return any(
+        point.name and not line.is_named and point not in placed for line in chart.series for point in line.points
+    )
+
+
 def _set_plot_area(native: NativeChart, plot: _Plot) -> None:
     width, height = plot.box[2], plot.box[3]
     shares = (plot.left / width, plot.top / height, plot.width / width, plot.height / height)

@@ -43,12 +43,15 @@ DAY_SECONDS = 24 * 3600.0
 def pilot_board(data: DeckData) -> Board:
     answer = data.asked
     looks = tuple(_looks(data))
+    may_shortlist = all(look.sure == "holds" for look in looks)
     number, meaning, picture, sure = _answered(data)
     best = _best_text(data)
     return Board(
         answer=Panel(
             slide_wording.pilot_title_text(
-                data.case, data.pilot, answer, _total(data), may_shortlist=all(look.sure == "holds" for look in looks)
+                *(data.case, data.pilot, answer, _total(data)),
+                may_shortlist=may_shortlist,
+                is_measured_first=_is_measured_first(data, looks),
             ),
             picture or check_table(data.checks, data.text_runs, MOST_ROWS),
             (Statement(best, _("Best by score")),) if best else (),
@@ -97,10 +100,9 @@ def _plain_chart(chart: Chart, data: DeckData) -> Chart:
         return replace(one, name=_("{name}, best").format(name=one.name)) if (one.x, one.y) == place else one
 
     series = tuple(replace(line, points=tuple(map(named, line.points))) for line in chart.series)
-    key = [chart.key, _("Names: as many as have room.")]
     x = replace(chart.x, title=_("Dimension (spread inside the model)"))
     y = replace(chart.y, title=score_axis(answer, slide_wording.benchmark_text(answer)))
-    keys = wording.joined_sentences((*key, *answer_wording.replicate_lines(answer)))
+    keys = wording.joined_sentences((chart.key, *answer_wording.replicate_lines(answer)))
     return replace(chart, x=x, y=y, series=series, key=keys)
 
 
@@ -397,7 +399,8 @@ def _decision(data: DeckData, looks: tuple[Look, ...]) -> Decision:
         title = _("More models would tell, not cross-checks: {n} in all; until then, choose by score").format(
             n=relation.enough
         )
-        return Decision(_("measure more, or choose by score"), title, (measure, stop))
+        asked = _("measure {n} more model, or choose by score", "measure {n} more models, or choose by score", n=more)
+        return Decision(asked, title, (measure, stop))
     if data.case == "hint":
         test = Option(_("Register it for unscored models"), _time(max(FEWEST_TEST, relation.n), data), _("a real test"))
         title = _("A hint decides nothing; a test on models without scores yet would")
@@ -414,11 +417,17 @@ def _choice_by_score(data: DeckData, looks: tuple[Look, ...], stop: Option) -> D
     if measure is None:
         other = Option(_("Ask of models of another kind"), _time(n, data), _("an answer for those"))
         return Decision(_("choose by score"), _("{n} models were enough to tell").format(n=n), (stop, other))
-    if (slide_wording.seconds_of(_open_runs(data, looks), data.text_runs) or 0.0) >= DAY_SECONDS:
+    if not _is_measured_first(data, looks):
         title = _("{n} models say choose by score; cross-checks not made would take days")
         return Decision(_("choose by score"), title.format(n=n), (stop, measure))
     title = _("{n} models say choose by score; first measure what could still say otherwise")
     return Decision(_("measure what is untested, or choose by score"), title.format(n=n), (measure, stop))
+
+
+def _is_measured_first(data: DeckData, looks: tuple[Look, ...]) -> bool:
+    """Whether something is untested that does not take days to measure."""
+    n_runs = _open_runs(data, looks)
+    return n_runs > 0 and (slide_wording.seconds_of(n_runs, data.text_runs) or 0.0) < DAY_SECONDS
 
 
 def _extension(data: DeckData, looks: tuple[Look, ...], stop: Option) -> Decision:

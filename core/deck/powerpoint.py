@@ -18,13 +18,14 @@ from pptx.slide import Slide
 from pptx.util import Inches, Pt
 
 from core.deck import layout
-from core.deck.charts import draw_chart, set_alternative_text
+from core.deck.charts import draw_chart, leaves_names_out, set_alternative_text
 from core.deck.layout import Box, shorten_for_page
 from core.deck.story import Heading, Story, StorySlide, Table, Visual, is_query
 from core.deck.template import Template, adapt_placeholders, own_template
 from core.figures.chart import Block, Blocks, Chart, Gallery
 from core.figures.text import unbroken
 from core.locale import _, speaking, spoken
+from core.wording import joined_sentences
 
 
 def draw_deck(
@@ -149,8 +150,11 @@ def _write(paragraph: Any, text: str, points: float, colour: MSO_THEME_COLOR, is
 
 
 def _draw_visual(slide: Slide, visual: Visual, box: Box, is_core: bool) -> None:
-    key_room = layout.key_height(visual.key, box[2])
-    inner = box if not visual.key else (*box[:3], box[3] - key_room)
+    key = visual.key
+    if isinstance(visual, Chart) and leaves_names_out(box, visual):
+        key = joined_sentences((key, _("Names: as many as have room.")))
+    key_room = layout.key_height(key, box[2])
+    inner = box if not key else (*box[:3], box[3] - key_room)
     below = box[1] + inner[3]
     match visual:
         case Chart():
@@ -164,10 +168,10 @@ def _draw_visual(slide: Slide, visual: Visual, box: Box, is_core: bool) -> None:
             _draw_blocks(slide, inner, visual)
         case Gallery():
             _draw_gallery(slide, inner, visual)
-    if visual.key:
+    if key:
         room = (box[0] + 0.1, below, box[2] - 0.1, key_room if is_core else box[1] + box[3] - below)
         sizes = [layout.SMALLEST] if is_core else layout.APPENDIX_TABLE_SIZES[1:]
-        _add_text(slide, room, visual.key, layout.fitting_size([visual.key], room, sizes), is_quiet=True)
+        _add_text(slide, room, key, layout.fitting_size([key], room, sizes), is_quiet=True)
 
 
 BLOCKS_IN_A_ROW, MOST_BLOCK_ROWS = 10, 8

@@ -170,7 +170,7 @@ def _answer(data: DeckData, sound: pl.DataFrame) -> tuple[str, str, str, tuple[S
     """Title, number, what that is, and what stands below."""
     told = sorted(rows_of(sound, Run), key=lambda run: run.inner_max or 0.0)
     least, most = told[0], told[-1]
-    verdicts = tuple(Statement(_verdicts_text(sound, claim), _claim_label(claim)) for claim in CLAIMS)
+    verdicts = tuple(Statement(_verdicts_text(data, sound, claim), _claim_label(claim)) for claim in CLAIMS)
     if len(told) == 1:
         meaning = _("largest inner dimension {interval}, layer {layer}").format(
             interval=slide_wording.limits_text(most.inner_max_lower, most.inner_max_upper),
@@ -214,7 +214,7 @@ def _profile_title(run: Run) -> str:
         return _("{name}: the dimension rises from {start} to {top} inside and falls to {end} at the end").format(
             **values
         )
-    return _("{name}: dimension {start} at the start, at most {top} inside, {end} at the end").format(**values)
+    return _("{name}: dimension {start} at the start, a peak of {top} inside, {end} at the end").format(**values)
 
 
 def _apart_lines(sound: pl.DataFrame) -> Iterator[str]:
@@ -227,11 +227,14 @@ def _claim_label(claim: str) -> str:
     return {"rise": _("Rises inside"), "fall": _("Falls towards the end")}[claim]
 
 
-def _verdicts_text(runs: pl.DataFrame, claim: str) -> str:
-    """`◐ depends` of one model; `✓ holds 3, ◐ depends 6` of several."""
+def _verdicts_text(data: DeckData, runs: pl.DataFrame, claim: str) -> str:
+    """`◐ depends` of one model, where controls alone are untested what methods say; `✓ holds 3, ◐ depends 6` of several."""
     verdicts = [key or "untested" for key in runs[f"verdict_{claim}"]]
     if len(verdicts) == 1:
-        return sure_name(verdicts[0])
+        sure, (yes, n) = sure_name(verdicts[0]), _outcome_counts(data.claims.filter(run_id=ids_of(runs)[0]), claim)
+        if verdicts[0] != "untested" or not n:
+            return sure
+        return _("methods: {yes} of {n}; controls: {sure}").format(yes=yes, n=n, sure=sure)
     counts = {sure: verdicts.count(sure) for sure in VERDICTS if sure in verdicts}
     return _(", ").join(
         Text("{} {}").format(sure_name(sure), derived(n, "run_summaries", f"verdict_{claim}"))
@@ -285,9 +288,8 @@ def _evidence(data: DeckData, sound: pl.DataFrame) -> Panel | None:
         if rises is None:
             return None
         chart, (rise, n), (fall, _n) = rises, *(_outcome_counts(claims, claim) for claim in CLAIMS)
-        title = _("By {rise} of {n} methods the dimension rises inside, by {fall} it falls towards the end").format(
-            rise=rise, n=n, fall=fall
-        )
+        title = _("{rise} of {n} methods show the rise inside, {fall} of {n} the fall towards the end")
+        title = title.format(rise=rise, n=n, fall=fall)
     checks = slide_wording.checks_text(data.text_runs) + _(". ").rstrip()
     return Panel(title, replace(chart, key=wording.joined_sentences((chart.key, checks))))
 
@@ -449,10 +451,10 @@ def _decision(data: DeckData, sound: pl.DataFrame) -> Decision:
         time = slide_wording.time_text(n_passes, runs)
         controls = Option(_("Measure controls"), time, _("whether training makes the shape"))
         title = _("{n} control passes must still tell whether training makes the shape").format(n=n_passes)
-        asked = _("choose nothing by these numbers; measure controls")
+        asked = _("measure controls, register a pilot, or stop")
         return Decision(asked, title, (controls, _pilot(data), _stop()))
     title = _("A question with a benchmark would decide; these numbers describe")
-    return Decision(_("choose nothing by these numbers; register a question"), title, (_pilot(data), _stop()))
+    return Decision(_("register a pilot, or stop"), title, (_pilot(data), _stop()))
 
 
 def _stop() -> Option:

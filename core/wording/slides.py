@@ -69,9 +69,11 @@ def untried_text(n: int, runs: pl.DataFrame) -> str:
 # --- pilots ------------------------------------------------------------------------------------------------------
 
 
-def pilot_title_text(case: str, pilot: Pilot | None, answer: Answer, total: int, *, may_shortlist: bool) -> str:
-    """The answer as one claim; where a wrong choice does harm, that no dimension decides it. Only what every other way of
-    looking agrees with may shortlist."""
+def pilot_title_text(
+    case: str, pilot: Pilot | None, answer: Answer, total: int, *, may_shortlist: bool, is_measured_first: bool
+) -> str:
+    """The answer as one claim, with what is recommended; where a wrong choice does harm, that no dimension decides it. Only
+    what every other way of looking agrees with may shortlist."""
     benchmark = benchmark_text(answer)
     if case == "incomplete":
         template = _("No answer yet on {benchmark}: not all of the {n} models count")
@@ -83,6 +85,17 @@ def pilot_title_text(case: str, pilot: Pilot | None, answer: Answer, total: int,
     if pilot is not None and pilot.use_class in cautious:
         return cautious[pilot.use_class]
     if answer.word == "cannot_tell":
+        more = max(0, answer.relation.enough - answer.relation.n)
+        if more:
+            return _(
+                "{n} model cannot tell whether dimension says anything about {benchmark}: measure {more} more, until then "
+                "choose by score",
+                "{n} models cannot tell whether dimension says anything about {benchmark}: measure {more} more, until then "
+                "choose by score",
+                n=answer.relation.n,
+                benchmark=benchmark,
+                more=more,
+            )
         return _(
             "{n} model cannot tell whether dimension says anything about {benchmark}: choose by score",
             "{n} models cannot tell whether dimension says anything about {benchmark}: choose by score",
@@ -99,6 +112,10 @@ def pilot_title_text(case: str, pilot: Pilot | None, answer: Answer, total: int,
         "hint": _("Only a hint: {dimension} went with better scores in {benchmark}, nobody registered it first"),
         "not_related": _("Dimension says too little about {benchmark}: choose by score"),
     }
+    if is_measured_first:
+        titles["not_related"] = _(
+            "Dimension says too little about {benchmark} so far: measure what is untested before choosing by score"
+        )
     if may_shortlist:
         titles["related_as_registered"] = _(
             "As expected, {dimension} goes with better scores in {benchmark}: shortlist by it"
