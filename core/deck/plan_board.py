@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -12,10 +13,10 @@ from core.deck.story import Column, Statement, Table, Visual
 from core.figures.plans import block_row, harder_chart, harder_points, price_chart
 from core.locale import _
 from core.records import LayerPlan, text_budget
-from core.sources import Text, counted, derived, shown
+from core.sources import Text, counted, derived, shown, sourced
 from core.tables import PlanOutcomeRow, PlanRow
+from core.wording import number, share_text
 from core.wording import plans as plan_wording
-from core.wording import share_text
 from core.wording import slides as slide_wording
 from core.wording.labels import name, shortened_name
 
@@ -36,7 +37,7 @@ def plan_board(data: DeckData) -> Board:
         answer=Panel(
             _title(layer_plan, standing),
             picture,
-            (Statement(_saved_text(plan), _("Saves")),) if is_saved else (),
+            tuple(_why_lines(layer_plan, standing)) if not is_saved else (Statement(_saved_text(plan), _("Saves")),),
             say=(
                 _("A language model is a row of blocks, each costing time and memory for every word."),
                 *([plan_wording.plan_text(layer_plan)] if is_refused else []),
@@ -61,9 +62,9 @@ def plan_board(data: DeckData) -> Board:
 
 
 def _title(layer_plan: LayerPlan, standing: str) -> str:
-    """The answer; where an ability falls beyond its error, that the blocks can go only if it may; where a loss within the
-    budget may exceed it, by how much."""
-    within, fallen = plan_analysis.within_own_budget(layer_plan), _fallen(layer_plan)
+    """The answer; where an ability falls beyond its error, by how much; where a loss within the budget may exceed it, by how
+    much."""
+    within, worst = plan_analysis.within_own_budget(layer_plan), _worst_fallen(layer_plan)
     if within.is_unsure:
         ends = (plan_analysis.upper_limit(within.cheapest), layer_plan.plan.budget)
         written = [[plan_wording.share_harder_text(end, digits) for end in ends] for digits in range(1, 5)]
@@ -74,16 +75,21 @@ def _title(layer_plan: LayerPlan, standing: str) -> str:
         ).format(
             name=shortened_name(layer_plan.plan.name, 34), n=layer_plan.plan.n_layers, k=k, most=most, budget=budget
         )
-    if standing != "recommended" or not fallen:
+    if standing != "recommended" or worst is None:
         return plan_wording.plan_title_text(layer_plan)
-    worst = min(fallen, key=lambda row: row.difference or 0.0)
-    return _("{name}: {k} of {n} blocks can go, if {points} points of {ability} may").format(
+    return _("{name}: {k} of {n} blocks can go at a cost of {points} points in {ability}").format(
         name=shortened_name(layer_plan.plan.name, 34),
         k=counted(len(layer_plan.plan.blocks), "plan_outcomes"),
         n=layer_plan.plan.n_layers,
         points=_points(-(worst.difference or 0.0)),
         ability=name("plan_text", worst.text),
     )
+
+
+def _why_lines(layer_plan: LayerPlan, standing: str) -> Iterator[Statement]:
+    """Why a plan is refused that the picture beside it shows within the budget."""
+    if standing == "no_better_than_random":
+        yield Statement(_("within the budget, no better than chance"), _("Why refused"))
 
 
 def _number(layer_plan: LayerPlan, standing: str) -> tuple[str, str]:
@@ -238,23 +244,34 @@ def _breaks(layer_plan: LayerPlan) -> Panel | None:
                 Column(_("Measured as"), 0.16),
                 Column(_("Whole model"), 0.13, is_number=True),
                 Column(after, 0.13, is_number=True),
-                Column(_("Change [95 %]"), 0.33, is_number=True),
+                Column(_("Change, 95 % interval"), 0.33, is_number=True),
             ),
             tuple(
                 (
                     name("plan_text", row.text),
-                    name("plan_measure", row.measure),
-                    *plan_wording.before_and_after(row),
+                    _("perplexity") if row.measure == "loss" else name("plan_measure", row.measure),
+                    *_before_and_after(row),
                     _("{worse} harder").format(worse=_harder_text(row))
                     if row.measure == "loss"
                     else _("{change} points").format(change=plan_wording.points_text(row)),
                 )
                 for row in rows[:MOST_ROWS]
             ),
-            _("Losses in nats per token, right answers in percent."),
+            _("Perplexity: between how many next tokens the model hesitates, on average; less is better."),
         ),
         say=(_("Left out: tests that even the whole model hardly passes."),),
     )
+
+
+def _before_and_after(row: PlanOutcomeRow) -> tuple[str, str]:
+    """Perplexity, exp(loss), whose change in percent stands beside it, or percent of right answers."""
+    if row.measure != "loss":
+        return plan_wording.before_and_after(row)
+    before, after = (
+        "–" if loss is None else number(sourced(math.exp(loss), getattr(loss, "source", None)))
+        for loss in (row.value_before, row.value_after)
+    )
+    return before, after
 
 
 def _breaks_title(rows: Sequence[PlanOutcomeRow]) -> str:
@@ -310,9 +327,9 @@ def _random_sets(layer_plan: LayerPlan) -> Look:
     if plan.random_10th is None:
         return Look(_("Random sets"))
     is_worse = "no_better_than_random" in plan.reasons
-    told = _("on the same windows, nine in ten get {limit} harder or more; this plan {own}")
+    told = _("on the same windows, nine in ten random choices get {limit} harder or more; this plan {own}")
     if is_worse:
-        told = _("on the same windows, one in ten gets at most {limit} harder; this plan {own}")
+        told = _("on the same windows, one in ten random choices gets at most {limit} harder; this plan {own}")
     limit, own = map(plan_wording.share_harder_text, (plan.random_10th, plan.same_windows))
     is_over = plan_analysis.within_own_budget(layer_plan).price is None
     are_over = is_over and plan.random_10th > text_budget(plan)
@@ -348,6 +365,10 @@ def _fallen(layer_plan: LayerPlan) -> list[PlanOutcomeRow]:
     """Abilities of the plan's own set that fall beyond their error; of another set none was tried."""
     rows = [] if _is_other_set(layer_plan) else _ability_rows(layer_plan)
     return [row for row in rows if (row.upper or 0.0) < 0]
+
+
+def _worst_fallen(layer_plan: LayerPlan) -> PlanOutcomeRow | None:
+    return min(_fallen(layer_plan), key=lambda row: row.difference or 0.0, default=None)
 
 
 def _own_task(layer_plan: LayerPlan) -> Look:
@@ -406,16 +427,23 @@ def _decision(layer_plan: LayerPlan, standing: str, is_unsure: bool) -> Decision
         asked = _("test the smaller model, or keep the larger")
         if instead:
             asked = _("test the smaller model, round to 8 bits, or keep the larger")
-        price = _told_price(layer_plan)
-        title = _("Test the smaller model first: text {worse} harder, {less} fewer parameters").format(
+        price, worst = _told_price(layer_plan), _worst_fallen(layer_plan)
+        title = _("Test the smaller model first: text {worse} harder, {less} fewer parameters")
+        if worst is not None:
+            title = _(
+                "Test the smaller model first: {less} fewer parameters, text {worse} harder, {ability} {points} points down"
+            )
+        title = title.format(
             worse=plan_wording.harder_text(price),
             less=share_text(plan_analysis.parameters_saved_share(layer_plan.plan, len(price.blocks))),
+            ability=name("plan_text", worst.text) if worst else "",
+            points=_points(-(worst.difference or 0.0)) if worst else "",
         )
         return Decision(asked, title, (test, *instead, keep))
     if standing in ("no_better_than_random", "ability_falls"):
         other = Option(_("Plan on another text or size"), again, _("a better set, or none"))
         title = _("Keep all {n} blocks until a better set is found").format(n=layer_plan.plan.n_layers)
-        return Decision(_("keep the model, or look for another set"), title, (keep, *instead, other))
+        return Decision(_("keep the model, or plan on another text or size"), title, (keep, *instead, other))
     if is_unsure:
         longer = Option(_("Plan on a longer text"), _("not known"), _("whether a block can go"))
         title = _("Whether a block can go is unclear")

@@ -6,6 +6,7 @@ Numbers are unrounded. How a renderer draws is its own matter; what is shown sta
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -307,6 +308,12 @@ class Blocks:
     key: str = ""
     do_go: bool = True
     """Whether those that are removed are to go, and so are empty; those that were only tried are framed."""
+
+    @property
+    def kept_shade(self) -> int:
+        """The shade of most blocks that stay, in which a legend draws one."""
+        kept = Counter(block.shade for block in self.blocks if not block.is_removed)
+        return max(kept, key=lambda shade: kept[shade], default=3)
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ from core.figures.chart import (
 )
 from core.locale import _
 from core.records import LayerPlan
-from core.sources import stated
+from core.sources import counted, stated
 from core.tables import PlanOutcomeRow
 from core.wording import joined_sentences, share_text
 from core.wording import plans as plan_wording
@@ -77,7 +77,7 @@ def block_row(layer_plan: LayerPlan, removed: Collection[int], is_recommended: b
         (
             _("{n} blocks in a row; {blocks} go.") if is_recommended else _("{n} blocks in a row; marked: {blocks}.")
         ).format(n=plan.n_layers, blocks=plan_wording.blocks_text(removed, plan.n_layers)),
-        _("Blocks count from 0; below each: how much harder the text that chose gets without it alone; dark: much.")
+        _("Blocks count from 0. Percent: how much harder text gets to predict without this block alone (dark: much).")
         if prices
         else _("Blocks are counted from 0, the first after the embedding."),
         is_recommended,
@@ -111,11 +111,14 @@ def price_chart(layer_plan: LayerPlan, budget: float | None, is_brief: bool = Fa
     if "no_better_than_random" in layer_plan.plan.reasons:
         cheapest["random"] = sorted(others["random"], key=lambda row: row.difference or 0.0)[:1]
     series = [Series(_("lowest loss of each size"), _price_points(pareto_front(rows)), None, is_named=False)]
+    n_random = counted(len(others["random"]), "plan_outcomes")
     for place, (rule, mark) in enumerate(OTHERS.items()):
         aside = 0.0 if is_brief else 0.07 * place - 0.28
         drawn = cheapest.get(rule, []) if is_brief else others[rule]
         points, colour = _price_points(drawn, aside), None if rule == "random" else 2 + place
-        label = _("best random set") if is_brief and rule == "random" else plan_wording.rule_name(rule)
+        label = plan_wording.rule_name(rule)
+        if is_brief and rule == "random":
+            label = _("least of {n} random choices").format(n=n_random)
         series.append(Series(label, points, colour, False, mark, is_named=rule in cheapest))
     label, path = _("this plan") if is_brief else _("the search"), _price_points(steps)
     label = _("this plan, before repair") if repaired else label
@@ -140,7 +143,7 @@ def _priced_chart(layer_plan: LayerPlan, series: Sequence[Series], budget: float
     labels = tuple((size, f"{size}\n−{share_text(parameters_saved_share(layer_plan.plan, size))}") for size in sizes)
     return Chart(
         Axis(_("blocks that go, share of parameters"), 0.5, max(sizes) + 0.6, 1, labels=labels),
-        replace(up, title=_("rise of loss, nats per token (↑ better)"), is_reversed=True),
+        replace(up, title=_("rise of loss, nats per token (up is better)"), is_reversed=True),
         _within(series, up.low),
         "",
         (Guide(_("budget {budget}").format(budget=f"{budget:g}"), budget, False),) if budget else (),
@@ -161,7 +164,7 @@ def _brief_chart(series: Sequence[Series], most: int, budget: float | None) -> C
         drawn = _within(drawn, -math.inf, most_drawn)
         key = joined_sentences((key, _("What lies beyond the axis stands at its end.")))
     up = round_axis(
-        _("text harder to predict, % (↑ better)"), [0.0, limit and 100 * limit, *y_ends(drawn)], from_zero=True
+        _("text harder to predict, % (up is better)"), [0.0, limit and 100 * limit, *y_ends(drawn)], from_zero=True
     )
     return Chart(
         Axis(_("Blocks left out"), 0, most, whole_step(most)),

@@ -65,7 +65,11 @@ def score_axis(answer: Answer, name: str = "") -> str:
     is_new = unit and unit != wording.metric_name(population.benchmark["metric"] if population.benchmark else "")
     name = name or benchmark_name(answer)
     title = f"{name} [{unit}]" if is_new else name
-    return _("{title} (↑ better: lower)").format(title=title) if population.higher_is_better is False else title
+    return (
+        _("{title} (lower is better, and stands higher)").format(title=title)
+        if population.higher_is_better is False
+        else title
+    )
 
 
 def _kinds() -> dict[str, tuple[str, Mark, int | None]]:
@@ -185,7 +189,7 @@ def _told(rho: float, low: float | None, high: float | None) -> str:
 
 def loss_chart(losses: Sequence[tuple[str, TextLoss]]) -> Chart:
     """Bits per byte of models with their intervals, the best on top."""
-    title = _("Bits per byte (better →)")
+    title = _("Bits per byte (right is better)")
     line = in_rows((Point(loss.value, 0, left=loss.lower, right=loss.upper, name=name) for name, loss in losses), title)
     return interval_chart([line], replace(round_axis(title, x_ends([line])), is_reversed=True))
 

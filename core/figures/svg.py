@@ -448,7 +448,7 @@ def _draw_blocks(drawing: Drawing, row_of_blocks: Blocks, size: float) -> float:
     per_row, theme = _per_row(drawing.width), drawing.theme
     wide, middle = BLOCK_WIDTH - 4, BLOCK_WIDTH / 2 - 2
     mark_removed = _draw_crossed_box if row_of_blocks.do_go else _draw_frame
-    drawing.box(4, 4, 12, 12, theme.curves[0])
+    drawing.box(4, 4, 12, 12, theme.curves[0], SHADES[row_of_blocks.kept_shade])
     drawing.text((21, 15), row_of_blocks.kept_name, size)
     x, top = 40 + text_width(row_of_blocks.kept_name, size), 28.0
     mark_removed(drawing, x, 4, 12, 12)

@@ -108,7 +108,7 @@ def recipe_text(layer_plan: LayerPlan) -> str:
 ANSWERS = {
     "unverified": N_("{name}: {k} of {n} blocks may go, not verified: {loss}"),
     "ability_falls": N_("{name}: keep all {n} blocks, as {ability} falls from {before} to {after}"),
-    "no_better_than_random": N_("{name}: keep all {n} blocks, as one in ten random sets loses less"),
+    "no_better_than_random": N_("{name}: keep all {n} blocks, as one in ten random choices of {k} does less harm"),
     "given": N_("{name}: keep all {n} blocks, as this set is not within the budget"),
     "none": N_("{name}: keep all {n} blocks, as no set tried is within the budget"),
     "unsure": N_("{name}: keep all {n} blocks, as the loss may exceed the budget"),
@@ -149,6 +149,8 @@ def _within_budget(layer_plan: LayerPlan, result: BudgetResult) -> tuple[str, di
         "worse": worse_text(row),
     }
     kind: str = standing(layer_plan, result)
+    if kind == "no_better_than_random":
+        values["k"] = counted(len(plan.blocks), "plan_outcomes")
     if kind == "over_budget":
         kind = "unsure" if result.is_unsure else "given" if has_given_blocks(plan) else "none"
     elif kind == "ability_falls":
@@ -629,7 +631,7 @@ def harder_columns() -> dict[str, Callable[[PlanOutcomeRow], Any]]:
         _("Quantity"): lambda row: name("plan_measure", row.measure),
         _("Before"): lambda row: before_and_after(row)[0],
         _("After"): lambda row: before_and_after(row)[1],
-        _("Change [95 %]"): change_text,
+        _("Change, 95 % interval"): change_text,
         _("N"): lambda row: row.n_points,
     }
 

@@ -468,7 +468,7 @@ def test_a_dimension_that_is_not_there_is_no_zero():
 def test_better_is_up_also_where_a_lower_score_is_better():
     low = replace(answers.BENCHMARK, higher_is_better=False)
     chart = build_story(of_pilot(12, answers.unrelated(12), "en", benchmark=low)).slides[0].visual
-    assert chart.y.title.endswith("(↑ better: lower)") and chart.y.is_reversed
+    assert chart.y.title.endswith("(lower is better, and stands higher)") and chart.y.is_reversed
     assert chart.y.share(chart.y.low) == 1 and not story_of("cannot_tell", "en").slides[0].visual.y.is_reversed
 
 
@@ -499,11 +499,11 @@ def test_what_ships_alone_answers_the_question_that_ships_with_it(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "title", "asked"),
     [
-        ({}, "model: 3 of 8 blocks can go, if 10 points of copying words may", "Test it on your own task"),
+        ({}, "model: 3 of 8 blocks can go at a cost of 10 points in copying words", "Test it on your own task"),
         ({"budget": 0.001}, "model: keep all 8 blocks, as no set tried is within the budget", "Keep all 8 blocks"),
         (
             {"is_recommended": False, "reasons": ["no_better_than_random"]},
-            "model: keep all 8 blocks, as one in ten random sets loses less",
+            "model: keep all 8 blocks, as one in ten random choices of 3 does less harm",
             "Keep all 8 blocks",
         ),
         (
@@ -551,7 +551,7 @@ def test_a_price_stands_beside_the_blocks_that_it_is_of():
 
 def test_what_speaks_against_a_plan_is_what_its_first_picture_shows():
     for changes, axis, number in (
-        ({"reasons": ["no_better_than_random"]}, "text harder to predict, % (↑ better)", "3 %"),
+        ({"reasons": ["no_better_than_random"]}, "text harder to predict, % (up is better)", "3 %"),
         ({"reasons": ["falls_copying"]}, "right answers: change in points", "-10 points"),
     ):
         found = plan_board.plan_board(plan_data(layer_plan(is_recommended=False, **changes), cases.DAY))
