@@ -207,7 +207,7 @@ def benchmark_label(key: QuestionSet) -> str:
 def paired_chart(model_a: str, model_b: str, comparisons: Sequence[tuple[QuestionSet, PairedComparison]]) -> Chart:
     """One line per benchmark; filled where the models can be told apart, open where they cannot.
 
-    `comparisons` come from `analysis.paired.compare_all_answers`.
+    `comparisons` come from `analysis.differences.compare_all_answers`.
     """
     title = _("{a} minus {b}:\ndifference of means, 95 % interval")
     groups: dict[bool, list[Point]] = {True: [], False: []}

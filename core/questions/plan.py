@@ -23,10 +23,10 @@ class PlanAnswer:
     within: BudgetResult
     """The blocks that may go within the budget that was asked for."""
     sibling: Sibling | None = None
-    """A smaller model measured on the same text (`layer_plans.smaller_sibling`); None where none is, or nobody looked."""
+    """A smaller model measured on the same text (`warehouse.runs.smaller_sibling`); None where none is, or nobody looked."""
 
     readable: Sequence[LayerCorrelatorRow] = ()
-    """What the head reads of the next token at each layer (`layer_plans.readable_losses`); empty where nobody measured it."""
+    """What the head reads of the next token at each layer (`warehouse.runs.readable_losses`); empty where nobody measured it."""
 
     @property
     def map(self) -> dict[str, Any]:

@@ -146,7 +146,7 @@ class WindowsAnswer:
         return "windows" if self.windows.is_empty() else None
 
     def relation(self, place: str) -> WindowRelation:
-        """The relation at one of `windows.PLACES`."""
+        """The relation at one of `analysis.relation.PLACES`."""
         return relate_windows(self.windows, place, self.shuffled)
 
 

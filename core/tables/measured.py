@@ -486,7 +486,7 @@ class ScoredRun(Run):
 
 @dataclass(frozen=True)
 class Sibling:
-    """A smaller model of the same family that read the same text: a row of `layer_plans.smaller_sibling`."""
+    """A smaller model of the same family that read the same text: a row of `warehouse.runs.smaller_sibling`."""
 
     name: str
     parameters: int

@@ -4,7 +4,7 @@
     {"text": "A text whose bits per byte are asked for."}
 
 `answer` counts the choices from 0; `group` names what rows have in common, as a passage. Prompt and choice are joined unchanged: the
-space between them is part of the file. A .txt file holds texts, a paragraph each.
+space between them is part of the file. A .txt file holds texts, a paragraph each, unless it begins as JSON does.
 """
 
 from __future__ import annotations
@@ -140,12 +140,12 @@ def read_task(file: Path) -> Task:
 
 
 def _lines(file: Path) -> Iterator[tuple[int, Any]]:
-    """Line number and content of every line that is not blank; of a .txt file number and text of each distinct paragraph."""
+    """Line number and content of every line that is not blank; of plain text, number and text of each distinct paragraph."""
     try:
         text = read_whole(file, Sentence("task file"), MAX_BYTES).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise not_utf8(file) from error
-    if file.suffix.lower() == ".txt":
+    if file.suffix.lower() == ".txt" and not text.lstrip().startswith("{"):  # some editors save JSON lines as .txt
         yield from enumerate(({"text": paragraph} for paragraph in dict.fromkeys(paragraphs(text))), 1)
         return
     for number, line in enumerate(text.split("\n"), 1):

@@ -46,6 +46,8 @@ def test_a_task_may_be_of_texts(read, tmp_path):
     plain = tmp_path / "own.txt"
     plain.write_text("\ufeff一つ目\n\ntwo\nlines\n\n一つ目\n", encoding="utf-8")
     assert [row.text for row in read_task(plain).texts] == ["一つ目", "two\nlines"]
+    plain.write_text("\n".join(map(json.dumps, (GOOD, OTHER))), encoding="utf-8")
+    assert read_task(plain).rows == read(GOOD, OTHER).rows, "JSON lines are no text, whatever their file is called"
 
 
 @pytest.mark.parametrize(
