@@ -49,7 +49,7 @@ def choice_board(data: DeckData) -> Board:
         answer=Panel(
             _title(asked),
             picture,
-            (Statement(_criteria_text(asked, choice), _("Weighed by")),),
+            (Statement(_criteria_text(asked, choice), _("The rule weighs")),),
             say=(
                 decision_wording.pilot_text(answer, asked.bits),
                 _("The rule: {rule}.").format(rule=decision_wording.rule_text(asked.saved.rule)),
@@ -109,7 +109,7 @@ def _title(asked: AskedRule) -> str:
         title = _("The rule “{rule}” chooses none of {n} models").format(rule=rule, n=_total(choice))
     else:
         title = {
-            "choice": _("Pilot {model}: it is first by the rule “{rule}”"),
+            "choice": _("Pilot {model}: the best by the rule “{rule}”"),
             "leads": _("{model} leads by the rule “{rule}”, and is no choice yet"),
             "cannot_tell": _("The rule “{rule}” cannot tell {model} from {other}"),
         }[answer.word]
@@ -302,9 +302,9 @@ def _decision(answer: PilotChoice, choice: Choice) -> Decision:
     options = (Option(what, as_long, _("gain and harm are known")), *more, stop)
     if answer.word == "leads":
         title = _("A pilot settles what the rule leaves open")
-        return Decision(_("pilot it, the next beside it, or stop"), title, options)
+        return Decision(_("pilot it, alone or beside the next, or stop"), title, options)
     asked = _("pilot {model}, or stop").format(model=names[0])
     if more:
-        asked = _("pilot {model}, {other} beside it, or stop").format(model=names[0], other=names[1])
-    title = _("First of {n} by the rule: a pilot decides on {model}").format(n=_n_candidates(choice), model=names[0])
+        asked = _("pilot {model}, alone or beside {other}, or stop").format(model=names[0], other=names[1])
+    title = _("Best of {n} by the rule: a pilot decides on {model}").format(n=_n_candidates(choice), model=names[0])
     return Decision(asked, title, options)

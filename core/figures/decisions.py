@@ -232,24 +232,29 @@ MOST_ROWS = 9
 def first_chart(decision: Decision) -> Chart | None:
     """How often each model is first as values vary within their errors, the best on top; where no value has an error, their
     weighted means. None without any model."""
-    names = distinguishing_names([one.name for one in decision.candidates])
+    names = _names_as_in_texts(decision)
     values: list[tuple[float, str]] = [(total, shown(total, ".2f")) for total in decision.totals]
     x = Axis(_("Weighted mean (1: best in all criteria)"), 0, 1, 0.25, 2)
     if decision.shares_first:
         values = [(100 * share, share_text(share)) for share in decision.shares_first]
         x = Axis(_("How often each is first (%)"), 0, 100, 25)
-    points = [
-        Point(value, 0, name=shortened_name(name, LONGEST_NAME), told=told)
-        for name, (value, told) in zip(names, values, strict=True)
-    ]
+    points = [Point(value, 0, name=name, told=told) for name, (value, told) in zip(names, values, strict=True)]
     return interval_chart([in_rows(points[:MOST_ROWS], x.title)], x) if points else None
+
+
+def _names_as_in_texts(decision: Decision) -> list[str]:
+    """Whole, as the title calls them, unless one is too long for a row: then what tells them apart."""
+    names = [one.name for one in decision.candidates]
+    if max(map(len, names), default=0) > LONGEST_NAME:
+        names = [shortened_name(name, LONGEST_NAME) for name in distinguishing_names(names)]
+    return names
 
 
 def criterion_chart(decision: Decision, k: int, assumed: Assumptions, name: str) -> tuple[Chart, Candidate] | None:
     """The values of one criterion, called `name`, with their intervals, best on top, and whose the best is; None without."""
     question = decision.criteria[k]
     title = criterion_title(question, assumed, name)
-    names = distinguishing_names([one.name for one in decision.candidates])
+    names = _names_as_in_texts(decision)
     found = [
         (model, one, value) for model, one in zip(names, decision.candidates, strict=True) if (value := one.values[k])
     ]
@@ -259,7 +264,7 @@ def criterion_chart(decision: Decision, k: int, assumed: Assumptions, name: str)
         lower, middle, upper = scaled(question, value)
         ends = (None, None) if lower == upper else (lower, upper)
         told = decision_wording.interval_text(question.criterion.of, value, assumed)
-        points.append(Point(middle, 0, None, None, *ends, shortened_name(model, LONGEST_NAME), told))
+        points.append(Point(middle, 0, None, None, *ends, model, told))
     if not points:
         return None
     line = in_rows(points, title)

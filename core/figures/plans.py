@@ -77,7 +77,7 @@ def block_row(layer_plan: LayerPlan, removed: Collection[int], is_recommended: b
         (
             _("{n} blocks in a row; {blocks} go.") if is_recommended else _("{n} blocks in a row; marked: {blocks}.")
         ).format(n=plan.n_layers, blocks=plan_wording.blocks_text(removed, plan.n_layers)),
-        _("Blocks count from 0. Percent: how much harder text gets to predict without this block alone (dark: much).")
+        _("Block numbers from 0, and how much harder text is to predict without that one (dark: much).")
         if prices
         else _("Blocks are counted from 0, the first after the embedding."),
         is_recommended,

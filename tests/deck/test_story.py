@@ -585,7 +585,7 @@ def test_right_answers_change_in_points_where_the_title_says_so():
     shown = plan_board.plan_board(plan_data(layer_plan(), cases.DAY)).compared
     assert shown.visual.rows[0][2:] == ("90 %", "80 %", "-10.0 [-12.0, -8.0] points")
     assert shown.title == "Breaks first: copying words, from 90 % to 80 % of right answers"
-    assert shown.visual.rows[1][2:] == ("3.00", "3.05", "5 % [4 %, 6 %] harder")
+    assert shown.visual.rows[1][2:] == ("20.1", "21.1", "5 % [4 %, 6 %] harder")
 
 
 def test_what_cannot_be_tried_speaks_neither_for_nor_against_a_refusal():
