@@ -522,7 +522,7 @@ class UserTask:
         if self.task.texts:
             counts = np.array([before.n_targets[start:stop].sum() for start, stop in bounds])
             sums = [np.array([row.sum() for row in rows]) for rows in losses]
-            mean_before, mean_after = (float((row_sums / counts).mean()) for row_sums in sums)
+            mean_before, mean_after = (float(row_sums.sum() / counts.sum()) for row_sums in sums)  # as their difference
             difference = mean_difference(sums[1] - sums[0], counts, self.task.groups[self._rows])
             return TaskPrice("loss", mean_before, mean_after, difference, True)
         questions = [self.task.questions[i] for i in self._rows]

@@ -319,8 +319,11 @@ def test_a_task_without_room_to_fall_recommends_nothing(idle_model, tmp_path):
         InputError, match="holds texts, which give no points: state the budget in nats, or use questions"
     ):
         planned(idle_model, tmp_path, remove=IDLE, task=str(texts), budget=5.0, budget_unit="points")
-    found = planned(idle_model, tmp_path, remove=IDLE, task=str(texts))
-    assert [row.measure for row in found.outcomes if row.text == "task"] == ["loss"]
+    texts.write_text("\n".join(json.dumps({"text": "A text of its own." * n}) for n in (1, 9)), "utf-8")
+    found = planned(idle_model, tmp_path, remove=(0, 1), task=str(texts))
+    (row,) = [row for row in found.outcomes if row.text == "task"]
+    assert row.measure == "loss" and abs(row.difference) > 0.01
+    assert row.value_after - row.value_before == pytest.approx(row.difference), "of all tokens, as every loss"
 
 
 # --- a stream of known rank --------------------------------------------------------------------------------------------
