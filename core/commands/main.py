@@ -203,9 +203,10 @@ class Parser(argparse.ArgumentParser):
         options, rest = self.parse_known_args(_in_words(self, list(args or ()) or ["--help"]), namespace)
         if rest:
             verb, word = options.parser, rest[0].partition("=")[0]
-            known = [option for option in verb._option_string_actions if option.startswith("--")]
+            known = {flag: at.dest for flag, at in verb._option_string_actions.items() if flag.startswith("--")}
+            by_field = next((flag for flag, field in known.items() if word == f"--{field}"), word)  # --corpus is --text
             raise _unknown(
-                Sentence("`{verb}` does not take {word}.", verb=verb.prog, word=rest[0]), word, known, verb.prog
+                Sentence("`{verb}` does not take {word}.", verb=verb.prog, word=rest[0]), by_field, known, verb.prog
             )
         return options
 

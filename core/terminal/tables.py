@@ -487,7 +487,7 @@ def import_lines(preview, stored: Mapping[str, Any] | None, scored: Sequence[tup
     lines += _directions(file)
     was_stored = preview.imported_at is not None
     is_stored = file.sha256 in (stored or ()) and not was_stored
-    lines += _models(preview, is_here=is_stored or was_stored)
+    lines += _models(preview, is_here=is_stored or was_stored, is_tried=stored is None)
     if was_stored:
         line = _("stored before, on {time} UTC; nothing was changed.")
         lines.append(line.format(time=f"{preview.imported_at:%Y-%m-%d %H:%M}"))
@@ -549,13 +549,17 @@ def _directions(file: ScoreFile) -> list[str]:
     return [line.format(metric=metric) for metric in unknown[:MOST_EXAMPLES]]
 
 
-def _models(preview, is_here: bool) -> list[str]:
+def _models(preview, is_here: bool, is_tried: bool) -> list[str]:
     names = preview.names
     if names.is_empty():
         return []
     lines = [_("models that are measured here: {measured}").format(measured=score_wording.measured_text(names))]
     if preview.aliases:
-        line = _("new aliases: {n:,}; `workdim scores alias --remove {name}` takes the first back")
+        line = (
+            _("aliases when stored: {n:,}")
+            if is_tried
+            else _("new aliases: {n:,}; `workdim scores alias --remove {name}` takes the first back")
+        )
         lines.append(line.format(n=len(preview.aliases), name=shlex.quote(next(iter(preview.aliases)))))
     near = names.filter(~pl.col("is_measured"), pl.col("suggestions").list.len() > 0)
     for name, suggestions in near.head(MOST_EXAMPLES).select("name", "suggestions").iter_rows():

@@ -455,21 +455,24 @@ def score_conflicts(warehouse: Readable) -> pl.DataFrame:
 
 def unmatched_names(warehouse: Readable) -> pl.DataFrame:
     """name, n_scores, n_samples and `suggestions` (measured models) of every name with suggestions and no alias; names with
-    most scores first."""
+    most scores first. Those of imported files are compared without those that ship, as their previews did."""
     names = warehouse.read(f"""
         WITH named AS (
-            SELECT repository AS name, count(*) AS n_scores, 0 AS n_samples FROM scores
-            WHERE NOT starts_with(source, '{PILOT_SOURCE}') GROUP BY ALL
-            UNION ALL SELECT repository, 0, count(*) FROM score_samples GROUP BY ALL)
-        SELECT name, sum(n_scores)::BIGINT AS n_scores, sum(n_samples)::BIGINT AS n_samples FROM named
+            SELECT repository AS name, count(*) AS n_scores, 0 AS n_samples,
+                bool_or(file_sha256 IN (SELECT file_sha256 FROM score_files)) AS is_own
+            FROM scores WHERE NOT starts_with(source, '{PILOT_SOURCE}') GROUP BY ALL
+            UNION ALL SELECT repository, 0, count(*), true FROM score_samples GROUP BY ALL)
+        SELECT name, sum(n_scores)::BIGINT AS n_scores, sum(n_samples)::BIGINT AS n_samples,
+            bool_or(is_own) AS is_own FROM named
         WHERE name NOT IN (SELECT alias FROM model_aliases)
             AND name NOT IN (SELECT reference FROM models)
             AND name NOT IN (SELECT repository FROM models WHERE repository IS NOT NULL)
         GROUP BY ALL ORDER BY n_scores DESC, n_samples DESC, name
     """)
-    near = known_names(warehouse).suggest(names["name"].to_list())
+    known, (own, shipped) = known_names(warehouse), (names.filter(pl.col("is_own") == one) for one in (True, False))
+    near = known.suggest(own["name"].to_list()) | known.suggest(shipped["name"].to_list())
     suggestions = pl.Series("suggestions", [near[name] for name in names["name"]], dtype=pl.List(pl.String))
-    return names.with_columns(suggestions).filter(pl.col("suggestions").list.len() > 0)
+    return names.drop("is_own").with_columns(suggestions).filter(pl.col("suggestions").list.len() > 0)
 
 
 def map_suggested(warehouse: Warehouse) -> dict[str, str]:

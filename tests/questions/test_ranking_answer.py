@@ -208,6 +208,15 @@ def test_what_so_many_models_could_show_is_told_once():
         assert found.reasons == reasons and sum("|rho| of" in line for line in lines) == 1
 
 
+def test_sizes_within_one_stratum_still_have_a_coefficient_given_size():
+    bare = frames.runs(*models())
+    for sizes, n_given in ((pl.int_range(bare.height) * 1000 + 100_000, 1), (pl.lit(100_000, pl.Int64), 0)):
+        runs = bare.with_columns(parameters=sizes, family=pl.lit("one"))
+        found = answer_question(select_population(replace(evidence(models(), scores(falling()), PILOT), runs=runs)))
+        assert found.relation.strata.reason == "one_stratum"
+        assert sum("Given" in line for line in answer_wording.detail_lines(found)) == n_given
+
+
 def test_missing_parameters_leave_only_the_partial_coefficient_out():
     bare = frames.runs(*models()).with_columns(parameters=pl.lit(0, pl.Int64), family=pl.lit(None, pl.String))
     found = answer_question(select_population(replace(evidence(models(), scores(falling()), PILOT), runs=bare)))

@@ -273,6 +273,13 @@ def test_all_names_that_may_be_meant_are_mapped_at_once(shown):
     assert map_suggested(shown) == {} and list_aliases(shown).height == 2
 
 
+def test_what_a_preview_suggests_is_mapped_beside_the_many_names_that_ship(shown):
+    found = preview_import(shown, score_file(score("local:trainedd"), score("x/y")))
+    assert found.names.filter(name="local:trainedd")["suggestions"].to_list() == [["local:trained"]]
+    store_import(shown, found.file)
+    assert map_suggested(shown) == {"local:trainedd": "local:trained"}
+
+
 def test_a_name_that_others_mean_stays_as_it_is(shown):
     set_aliases(shown, {"ours": "A long name of one"})
     found = preview_import(shown, score_file(score("A long name of one")))
