@@ -66,8 +66,8 @@ def _task(options: argparse.Namespace) -> TaskName | None:
 
 
 def _candidate_lines(decision: Decision, assumptions: Assumptions) -> Iterator[str]:
-    """The first models that can be chosen with their value of each criterion, the best weighted mean first; then who dominates
-    whom of them."""
+    """The first models that can be chosen with their value of each criterion, the best weighted mean first; then which of them
+    are surely worse than others (where errors overlap, the table and its intervals say as much)."""
     ranked = [*zip(decision.candidates, decision.totals, decision.pareto, strict=True)]
     shown, n_more = ranked[:MOST_CANDIDATES], len(ranked[MOST_CANDIDATES:])
     rows = [
@@ -89,7 +89,7 @@ def _candidate_lines(decision: Decision, assumptions: Assumptions) -> Iterator[s
     dominated = [
         _("{name}: {relation}").format(name=candidate.name, relation=decision_wording.pareto_text(standing, decision))
         for candidate, _total, standing in shown
-        if standing.status != "front"
+        if standing.status == "dominated"
     ]
     yield from ("", *dominated) if dominated else ()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import asdict
 from typing import Any, TypeVar
@@ -183,7 +184,8 @@ def table(head: Sequence[str], rows: Sequence[Sequence[Any]], least: Sequence[st
     going = [n for name in least for n in range(len(head)) if head[n] == name]
     while True:
         widths = _widths(cells, width(), going, whole)
-        columns = {n: _column([row[n] for row in cells], room) for n, room in widths.items()}
+        heads = _distinct_heads(cells[0], widths)
+        columns = {n: _column([heads[n], *(row[n] for row in cells[1:])], room) for n, room in widths.items()}
         alike = {n for n in columns if len(set(columns[n][1:])) < len({row[n] for row in cells[1:]})} - whole
         longer = _widths(cells, width(), going, whole | alike)
         if not alike or widths.keys() - longer.keys() - {*going}:  # rather alike than without a column that matters
@@ -232,6 +234,16 @@ def _shrunk(widths: dict[int, int], room: int, least: Mapping[int, int]) -> dict
         widths[max(wide, key=widths.__getitem__)] -= 1
         excess -= 1
     return widths
+
+
+def _distinct_heads(head: Sequence[str], widths: Mapping[int, int]) -> dict[int, str]:
+    """The heads as wide as their columns; those that became equal lose what they have in common."""
+    cut = {n: _cut(head[n], room) for n, room in widths.items()}
+    counts = Counter(cut.values())
+    alike = [n for n, text in cut.items() if counts[text] > 1]
+    room = min((widths[n] for n in alike), default=0)
+    apart = distinct_short_names([head[n] for n in alike], lambda text: _cut(text, room))
+    return cut | dict(zip(alike, apart, strict=True))
 
 
 def _column(texts: Sequence[str], room: int) -> list[str]:

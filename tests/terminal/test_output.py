@@ -315,6 +315,13 @@ def test_a_folder_with_one_unusable_file_is_taken(tmp_path, capsys):
     assert main(["scores", "import", str(folder), "--warehouse", str(path)]) == 2
 
 
+def test_heads_that_would_become_equal_lose_what_they_have_in_common(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "50")
+    head = ["model", "score in ladder_code (acc) 50 %", "score in ladder_prose (acc) 50 %"]
+    first, *_rows = table(head, [["one", "79.2 [75.6, 82.8]", "1.49 [1.36, 1.63]"]])
+    assert "code" in first and "prose" in first and "No room" not in first
+
+
 def test_models_are_compared_by_the_names_that_runs_prints(tmp_path, capsys):
     path = filled_warehouse(tmp_path)
     runs = queries.runs(Warehouse(path)).filter(pl.col("repository").is_not_null())
