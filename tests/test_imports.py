@@ -185,7 +185,10 @@ MOST = {
         1216,
         8385,
     ),  # the choice that a report is of; counts of a verdict, group of a question; d2 of each draw; a run, alone and with a score, as one record; rows of any table as its class; the smaller model beside a plan
-    "terminal": (1534, 12570),  # the answer in ten lines before the details; a plan fits the terminal
+    "terminal": (
+        1534,
+        12610,
+    ),  # the answer in ten lines before the details; a plan fits the terminal; heads that stay apart when they are cut
     "texts": (
         2257,
         15921,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import asdict
 from typing import Any, TypeVar
@@ -239,10 +238,8 @@ def _shrunk(widths: dict[int, int], room: int, least: Mapping[int, int]) -> dict
 def _distinct_heads(head: Sequence[str], widths: Mapping[int, int]) -> dict[int, str]:
     """The heads as wide as their columns; those that became equal lose what they have in common."""
     cut = {n: _cut(head[n], room) for n, room in widths.items()}
-    counts = Counter(cut.values())
-    alike = [n for n, text in cut.items() if counts[text] > 1]
-    room = min((widths[n] for n in alike), default=0)
-    apart = distinct_short_names([head[n] for n in alike], lambda text: _cut(text, room))
+    alike = [n for n in cut if [*cut.values()].count(cut[n]) > 1]
+    apart = distinct_short_names([head[n] for n in alike], lambda text: _cut(text, min(widths[n] for n in alike)))
     return cut | dict(zip(alike, apart, strict=True))
 
 
@@ -499,7 +496,7 @@ def import_lines(preview, stored: Mapping[str, Any] | None, scored: Sequence[tup
     lines += _directions(file)
     was_stored = preview.imported_at is not None
     is_stored = file.sha256 in (stored or ()) and not was_stored
-    lines += _models(preview, is_here=is_stored or was_stored, is_tried=stored is None)
+    lines += _models(preview, is_tried=stored is None)
     if was_stored:
         line = _("stored before, on {time} UTC; nothing was changed.")
         lines.append(line.format(time=f"{preview.imported_at:%Y-%m-%d %H:%M}"))
@@ -561,7 +558,7 @@ def _directions(file: ScoreFile) -> list[str]:
     return [line.format(metric=metric) for metric in unknown[:MOST_EXAMPLES]]
 
 
-def _models(preview, is_here: bool, is_tried: bool) -> list[str]:
+def _models(preview, is_tried: bool) -> list[str]:
     names = preview.names
     if names.is_empty():
         return []
@@ -578,7 +575,7 @@ def _models(preview, is_here: bool, is_tried: bool) -> list[str]:
         words = {"alias": shlex.quote(name), "model": shlex.quote(suggestions[0])}
         line = _("{name} may be {near}: `workdim scores alias {alias} {model}`")
         lines.append(line.format(name=name, near=_(", ").join(suggestions), **words))
-    if near.height > 1 and is_here:
+    if near.height > 1 and not is_tried:
         lines.append(_("map all likely names: `workdim scores alias --suggested`"))
     return lines
 

@@ -300,14 +300,10 @@ def detail_lines(answer: Answer) -> list[str]:
     return [
         _("Kendall's tau-b {tau}, {p}.").format(tau=coefficient_text(relation.tau), p=p_value_text(relation.tau_p)),
         *([] if "interval_too_wide" in answer.reasons else [detectable]),  # that reason says it
-        *([] if _is_one_size(relation) else [given_size_text(relation)]),  # the next line says it
-        within_strata_text(relation),
+        *([given_size_text(relation)] if relation.partial.r or relation.strata.reason != "one_stratum" else []),
+        within_strata_text(relation),  # of one stratum it also says why no coefficient is given size
         *influence_lines(answer),
     ]
-
-
-def _is_one_size(relation: Relation) -> bool:
-    return (relation.partial.reason, relation.strata.reason) == ("one_size", "one_stratum")
 
 
 def influence_lines(answer: Answer) -> list[str]:
