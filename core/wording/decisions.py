@@ -164,15 +164,15 @@ def missing_lines(answer: PilotChoice) -> list[str]:
         template = _("Better end unknown: {benchmark}. Import the column higher_is_better.")
         lines.append(template.format(benchmark=row_benchmark_name(undirected)))
     if unscored := [one for one in answer.missing if one.what == "score"]:
-        template = _("No score covers all models: `workdim score MODEL --task FILE.jsonl` adds one.")
+        names = names_text([one.model for one in unscored])
+        template = _("No common score (missing: {names}): `workdim score MODEL --task FILE.jsonl` adds one.")
         if any(one.is_encoder for one in unscored):
-            template = _("No score covers all models: `workdim scores import FILE` adds one, of encoders too.")
+            template = _("No common score (missing: {names}): `workdim scores import FILE` adds one, of encoders too.")
+        benchmark = ""
         if asked := unscored[0].benchmark:
             template = _("Without score in {benchmark}: {names}. Use `workdim scores import FILE` to add it.")
-            template = template.format(
-                benchmark=row_benchmark_name(asked), names=names_text([one.model for one in unscored])
-            )
-        lines.append(template)
+            benchmark = row_benchmark_name(asked)
+        lines.append(template.format(names=names, benchmark=benchmark))
     return lines
 
 
