@@ -26,6 +26,7 @@ MIN_LAYERS = 2
 _EXPECTED = "jobs are expected until"
 _STARTED = "jobs were just started"
 _REFUSED = "jobs that could not be started"
+_MINE = "jobs of this session"
 _ACTIVE = ("running", "queued")
 _COLOURS = {"queued": "gray", "running": "blue", "interrupted": "orange", "failed": "red", "finished": "green"}
 
@@ -38,6 +39,8 @@ def show(kind: str | None = None) -> None:
         url_state.scroll_to_top()
     for reason in st.session_state.pop(_REFUSED, []):
         st.warning(escape(reason), icon=":material/error:")
+    if kind == PLANNING:
+        _choose_finished_plan()
     statuses = _job_statuses(kind)
     active_ids = [status.job.job_id for status in statuses if status.state in _ACTIVE]
     is_expecting = time.monotonic() < st.session_state.get(_EXPECTED, 0.0)
@@ -46,6 +49,15 @@ def show(kind: str | None = None) -> None:
     if not active_ids:
         _show_comparison_button(statuses)
     st.fragment(_show_cards, run_every=1.0 if active_ids or is_expecting else None)(active_ids, kind)
+
+
+def _choose_finished_plan() -> None:
+    """Choose once the plan that this session has asked for, whichever was looked at before: its card is gone."""
+    mine: list[str] = st.session_state.get(_MINE, [])
+    for status in _job_statuses() if mine else ():
+        if status.job.job_id in mine and "plan_id" in status.result:
+            mine.remove(status.job.job_id)
+            url_state.choose("plan", status.result["plan_id"])
 
 
 def _show_comparison_button(statuses: Sequence[JobStatus]) -> None:
@@ -84,7 +96,9 @@ def start(configs: Iterable[Any], estimate: str, *, again: bool = False) -> None
     with st.spinner(_start_text()):  # at once, beside the button
         for config in configs:
             try:
-                jobs.start_job(submit(config, warehouse, again=again), warehouse)
+                job = submit(config, warehouse, again=again)
+                jobs.start_job(job, warehouse)
+                st.session_state.setdefault(_MINE, []).append(job.job_id)
             except InputError as error:
                 refused.append(error.message)
     st.session_state[_STARTED], st.session_state[_REFUSED], st.session_state[estimate] = True, refused, None

@@ -123,19 +123,22 @@ def show_forbidden(pilot: Pilot | None) -> None:
 # --- runs -------------------------------------------------------------------------------------------------------------
 
 
-def choose_filtered_runs(runs: pl.DataFrame) -> tuple[pl.DataFrame, bool]:
+def choose_filtered_runs(runs: pl.DataFrame, words: str = "") -> tuple[pl.DataFrame, bool]:
     """Draw the filters by model, text, size, date, verdict and check; return the runs that pass them, and whether any is on.
 
-    `runs` has the columns of `queries.run_list` at least. Verdicts and checks are read only where such a filter is set.
+    `runs` has the columns of `queries.run_list` at least. Verdicts and checks are read only where such a filter is set. Those
+    that pass contain all `words` too, which narrow nothing that a filter offers: else it would go while somebody types.
     """
     conditions: list[pl.Expr] = []
     told: list[str] = []
     with st.popover(_("Filters"), icon=":material/filter_alt:"):
-        passing = runs.filter(*_choose_described(runs, told))
+        described = _choose_described(runs, told)
         for name, column, label, kind, options in judged_filters():
             if values := inputs.choose_pills(label, wording.names(kind, options), name):
                 conditions.append(pl.col(column).is_in(values))
                 told.append(label)
+    runs = matching_runs(runs, words)
+    passing = runs.filter(*described)
     if conditions:
         passing = passing.join(
             reads.evidence().runs.filter(*conditions), on="run_id", how="semi", maintain_order="left"

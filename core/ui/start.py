@@ -33,6 +33,7 @@ MAX_NAME_LENGTH = 30
 """Letters of a link that fit beneath a picture."""
 _TICK = url_state.key("ticked ")
 """Beginning of the keys of ticks, which stay while other runs are looked for."""
+_ASKED = "words and filters by which runs were looked for"
 _GRID = f"""<style>
 .st-key-gallery {{ display: grid; grid-template-columns: repeat(auto-fill, minmax({THUMBNAIL[0] + 34}px, 1fr)); }}
 .st-key-gallery > * {{ width: auto !important; max-width: none !important; }}
@@ -97,8 +98,12 @@ def choose_runs(texts: pl.DataFrame, own: pl.DataFrame) -> tuple[pl.DataFrame, l
     with st.container(horizontal=True, vertical_alignment="bottom"):
         words = run_choice.type_words(_("Find runs"))
         with st.container(width="content"):
-            found, is_filtered = run_choice.choose_filtered_runs(run_choice.matching_runs(texts, words))
+            found, is_filtered = run_choice.choose_filtered_runs(texts, words)
         shown = found if words or is_filtered else newest_runs(without_variants(own))
+        asked = [words, *(st.session_state.get(url_state.key(name)) or None for name in run_choice.FILTERS)]
+        if st.session_state.setdefault(_ASKED, asked) != asked:  # what is found begins with its first page
+            st.session_state[_ASKED] = asked
+            url_state.forget("page")
         shown = reads.own_first(shown).sort(is_of_ladder(), maintain_order=True)
         page = _choose_page(-(-shown.height // PAGE_SIZE))
     if found.is_empty():

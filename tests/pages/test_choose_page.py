@@ -126,6 +126,11 @@ def test_a_use_class_in_which_an_answer_can_do_harm_changes_the_answer_and_names
     assert not [one for one in app.slider if "parameters" in one.key], "size chooses nothing there"
     app.selectbox(key="view.use").select("general").run()
     assert "Untested" not in texts(app)
+    refused = opened("choose.py", use="safety_critical", by="parameters")
+    assert "No choice" in headline(refused) and not refused.exception and not figures(refused)
+    assert "Weighted mean" not in refused.dataframe[0].value.columns, "nor is there an order by what may not choose"
+    app = opened("choose.py", by="parameters")
+    assert "Weighted mean" in app.dataframe[0].value.columns
 
 
 @pytest.mark.parametrize(

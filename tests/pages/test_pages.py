@@ -21,7 +21,7 @@ from core.questions.ranking_question import group_key
 from core.records import SHIPPED, Preflight, Profile, RunConfig
 from core.store import parcels
 from core.tables import LayerCorrelatorRow
-from core.ui import run_choice, tables
+from core.ui import run_choice, start, tables
 from core.warehouse import connection as gate
 from core.warehouse import queries, reference
 from core.warehouse.warehouse import Warehouse
@@ -670,6 +670,9 @@ def test_start_finds_runs_compares_those_that_are_ticked_and_brings_back_what_wa
     app.text_input(key="view.find").set_value("").run()
     app.multiselect(key="view.on").set_value(["made-up-other"]).run()
     assert [one.alt for one in images(app)] == ["made-up-big"] and "Filtered by Text\\: 1 of 4 shown." in texts(app)
+    assert "None found." in texts(app.text_input(key="view.find").set_value("small").run())
+    assert app.multiselect(key="view.on").value == ["made-up-other"], "a filter stays while somebody types"
+    app.text_input(key="view.find").set_value("").run()
     app.multiselect(key="view.on").set_value([]).run()
 
     app.checkbox(key=f"view.ticked {RUN_IDS[1]}").check().run()
@@ -691,6 +694,17 @@ def test_start_finds_runs_compares_those_that_are_ticked_and_brings_back_what_wa
     app.button(key="compare runs").click().run()
     assert not app.exception and app.title[0].value == "Compare"
     assert sorted(app.multiselect(key="view.runs").value) == RUN_IDS[:2]
+
+
+def test_what_is_found_begins_with_its_first_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(start, "PAGE_SIZE", 1)
+    app = opened("start.py", page="3")
+    third = [one.alt for one in images(app)]
+    assert app.session_state["view.page"] == 3 and len(third) == 1
+    app.text_input(key="view.find").set_value("made-up").run()
+    assert app.session_state["view.page"] == 1 and not app.exception
+    app.run()
+    assert [one.alt for one in images(app)] != third and "page" not in app.query_params
 
 
 def test_after_a_chosen_run_was_deleted_on_start_a_picture_of_another_leads_to_it(
@@ -753,6 +767,10 @@ def test_one_baseline_serves_all_pages() -> None:
     app.selectbox(key="view.base").set_value("made-up/big@1").run()
     app.switch_page("pages/compare.py").run()
     assert not app.exception and app.selectbox(key="view.against").value == RUN_IDS[0]
+    app.multiselect(key="view.runs").set_value([RUN_IDS[1], RUN_IDS[2]]).run()
+    assert app.session_state["view.base"] == "made-up/big@1", "that of others is no choice of the reader's"
+    app.selectbox(key="view.against").set_value(RUN_IDS[2]).run()
+    assert app.session_state["view.base"] == "made-up/encoder@1" and not app.exception
 
 
 def test_a_run_keeps_its_colour_in_a_session_whatever_stands_beside_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -169,6 +169,12 @@ def test_the_table_shows_the_score_that_is_related_else_all_that_choose() -> Non
     assert answer.asked_scores(SimpleNamespace(ranked=of.ranked, criteria=[], task=None)) == []
 
 
+@pytest.mark.parametrize(("alike", "is_narrow"), [("model-of-the-desk-", True), ("相談窓口の応答用モデル-", False)])
+def test_names_leave_room_for_values_unless_they_would_be_cut_alike(alike: str, is_narrow: bool) -> None:
+    names = pl.Series([f"{alike}1", f"{alike}2"])
+    assert (answer._name_width(names) == answer.NAME_WIDTH) == is_narrow
+
+
 def test_more_runs_than_colours_keep_those_that_they_had(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pictures, "st", SimpleNamespace(session_state={}))
     gallery = [str(n) for n in range(12)]

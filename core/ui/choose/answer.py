@@ -9,6 +9,7 @@ from typing import Any
 
 import polars as pl
 import streamlit as st
+from rich.cells import set_cell_size
 
 from core import wording
 from core.analysis import decision as decision_analysis
@@ -262,7 +263,7 @@ def _store_speeds(references: list[str], column: str) -> None:
 MAX_SCORES = 4
 """Scores beside the names of models that have no ranking, where none of them is asked for."""
 NAME_WIDTH, NAME_LETTERS = 157, 21
-"""Pixels of a column of names, and how many letters of them can be read there."""
+"""Pixels of a column of names, and how many letters of them can be read there, of Japanese ones half as many."""
 _RANKS = ("rank_low", "rank_high", "score_rank_low", "score_rank_high", "class_leader", "score_class_leader")
 
 
@@ -308,7 +309,7 @@ def show(view: DecisionView) -> None:
 
 def _name_width(names: pl.Series) -> int:
     """Pixels for the names of models: so few that a phone shows a value beside them, unless they were then cut alike."""
-    are_told_apart = names.str.head(NAME_LETTERS).n_unique() == len(names)
+    are_told_apart = len({set_cell_size(name, NAME_LETTERS) for name in names}) == len(names)
     return NAME_WIDTH if are_told_apart else tables.MAX_FIRST_WIDTH
 
 
@@ -323,7 +324,7 @@ def _rows(view: DecisionView) -> pl.DataFrame:
         of_task = filter_benchmark(scored, dict(asked[0])) if len(asked) == 1 else scored.clear()
         of_score = [name for name in scored.columns if name not in rows.columns]
         rows = rows.join(of_task.select("run_id", *of_score), on="run_id", how="left", maintain_order="left")
-    candidates = view.decision.candidates if view.decision and not view.is_refused else ()
+    candidates = view.decision.candidates if view.decision else ()
     places = {candidate.run_id: place for place, candidate in enumerate(candidates)}
     place = pl.col("run_id").replace_strict(places, default=len(places), return_dtype=pl.Int64)
     return rows.sort(place, natural_sort_key(), pl.col("run_id"))

@@ -81,7 +81,8 @@ class DecisionView:
 
     @property
     def decision(self) -> Decision | None:
-        return self.answer.choice.decision if self.answer and self.answer.choice else None
+        """None also where the use class refuses what was weighed: then no place, weight or mean of it is shown."""
+        return self.answer.choice.decision if self.answer and self.answer.choice and not self.is_refused else None
 
     @property
     def is_refused(self) -> bool:

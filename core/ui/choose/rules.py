@@ -55,7 +55,7 @@ def show_rules(view: DecisionView) -> None:
 @inputs.hidden_when_read_only
 def _show_rule_actions(view: DecisionView, rule: SavedRule) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
-        if (decision := view.decision) and not view.is_refused:
+        if decision := view.decision:
 
             def keep() -> None:  # the choice is made at the click, not when its page was drawn
                 choice = record_choice(rule.rule, decision, view.task, secrets.token_hex(6), datetime.now(UTC))

@@ -52,7 +52,9 @@ def choose_comparison(selection: Selection, place: Any) -> Comparison | None:
     of_baseline = ids_of(texts.filter(model_id=url_state.asked("base") or ""))
     with place:
         base = inputs.choose_from_list(_("Held against"), labels, "against", [*of_baseline, *labels][0], width=400)
-    if base != next(iter(labels)) or url_state.asked("base"):  # the model in use on the page Choose, too
+    if of_baseline or base != next(
+        iter(labels)
+    ):  # the model in use on the page Choose, too, unless it is none of these
         url_state.set_value("base", texts.filter(run_id=base)["model_id"][0])
     base_first = texts.sort(pl.col("run_id") != base, maintain_order=True)
     return compare(base_first, selection.windows, selection.summaries)
