@@ -189,6 +189,16 @@ def test_a_price_is_told_once_the_machine_has_one(path: Path) -> None:
     )
 
 
+def test_a_speed_typed_for_one_model_is_none_of_another_in_its_row(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    typed_into: list[str] = []
+    monkeypatch.setattr("streamlit.data_editor", lambda _rows, key, **_more: typed_into.append(key))
+    models = Warehouse(path).read("SELECT model_id FROM runs WHERE pass = 'text' ORDER BY run_id")["model_id"].to_list()
+    for among in (models[:3], models[1:4], models[:3]):
+        assert not opened("choose.py", choose="cost", among=",".join(among)).exception
+    first, other, again = typed_into
+    assert first == again != other
+
+
 def test_below_ten_models_the_dimension_weighs_nothing_and_says_why(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -235,22 +235,23 @@ def _show_cost_table(view: DecisionView, baseline: str | None) -> None:
         }
     )
     references = runs["reference"].to_list()
+    key = f"choose speeds {url_state.join_values(references)}"  # what is typed is kept by row, and other models are other rows
     st.data_editor(
         rows,
-        key="choose speeds",
+        key=key,
         hide_index=True,
         placeholder="–",
         disabled=True if view.rule else [name for name in rows.columns if name != own_speed],
         column_config=tables.column_widths(rows) | {own_speed: st.column_config.NumberColumn(min_value=0.0)},
         on_change=_store_speeds,
-        args=(references, own_speed),
+        args=(key, references, own_speed),
     )
 
 
-def _store_speeds(references: list[str], column: str) -> None:
+def _store_speeds(key: str, references: list[str], column: str) -> None:
     """Move the speeds typed into the table to the address, from which the costs are computed."""
     speeds = dict(text.rpartition("~")[::2] for text in st.session_state.get(url_state.key("speeds"), []))
-    for row, edits in st.session_state["choose speeds"]["edited_rows"].items():
+    for row, edits in st.session_state[key]["edited_rows"].items():
         if column in edits:
             speeds.pop(references[int(row)], None)
             if edits[column]:
