@@ -698,8 +698,9 @@ def test_start_finds_runs_compares_those_that_are_ticked_and_brings_back_what_wa
 
 def test_what_is_found_begins_with_its_first_page(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(start, "PAGE_SIZE", 1)
-    app = opened("start.py", page="3")
-    third = [one.alt for one in images(app)]
+    app = opened("start.py")
+    app.query_params["page"] = "3"
+    third = [one.alt for one in images(app.run())]
     assert app.session_state["view.page"] == 3 and len(third) == 1
     app.text_input(key="view.find").set_value("made-up").run()
     assert app.session_state["view.page"] == 1 and not app.exception
