@@ -230,9 +230,12 @@ def _asked_text(data: DeckData, asked: str) -> str:
 
 
 def _looks_title(board: Board) -> str:
-    """What changes the answer, or what a refusal rests on; else how much of it was tried."""
+    """What changes the answer, or what a refusal rests on; else how much of it was tried. Marks that judge rise and fall say
+    nothing of an answer that is about heights."""
     changing = [one.name for one in board.looks if one.sure in ("depends", "fails") and one.agrees is None]
     supporting, found = [one.name for one in board.looks if one.agrees], _tried(board)
+    if changing and board.judged:
+        return _("Cross-checks that leave the shape open: {names}").format(names=_(", ").join(changing))
     if changing:
         return _(
             "The cross-check “{names}” changes the answer",
@@ -240,7 +243,7 @@ def _looks_title(board: Board) -> str:
             n=counted(len(changing), "cross-checks"),
             names=_(", ").join(changing),
         )
-    if supporting:
+    if supporting and not board.judged:
         return _("What supports the answer: {names}").format(names=_(", ").join(supporting))
     if found.tried < found.total:
         n, impossible = (

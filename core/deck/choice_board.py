@@ -41,9 +41,10 @@ def choice_board(data: DeckData) -> Board:
         decision_wording.exclusion_text(one, choice.decision, asked.saved.rule.assumptions)
         for one in choice.decision.excluded
     )
-    notes = tuple(decision_wording.note_lines(choice.decision))
-    compared: Panel | None = Panel(_table_title(choice), _model_table(asked, choice), say=(*notes, *exclusions))
-    if not evidence and len(choice.decision.candidates) > 1 and not choice.decision.excluded:
+    notes = (*decision_wording.note_lines(choice.decision), *exclusions)
+    compared: Panel | None = Panel(_table_title(choice), _model_table(asked, choice), say=notes)
+    is_all_drawn = not evidence and len(choice.decision.candidates) > 1 and not choice.decision.excluded
+    if is_all_drawn or isinstance(picture, Table):
         compared = None  # a table of what the picture of the answer shows
     return Board(
         answer=Panel(
@@ -194,22 +195,23 @@ def _heaviest_values(asked: AskedRule, choice: Choice) -> tuple[Chart, Candidate
 
 
 def _model_table(asked: AskedRule, choice: Choice) -> Table:
-    """The models that can be chosen, best mean first, then those that are left out and why."""
+    """The models that can be chosen, best mean first, or where none can, all that are left out; else these are named below."""
     decision, assumed = choice.decision, asked.saved.rule.assumptions
     weights = sorted(range(len(decision.criteria)), key=lambda k: -decision.criteria[k].share)[:MOST_CRITERIA]
+    means = list(zip(decision.candidates, (shown(total, ".2f") for total in decision.totals), strict=True))
     rows = [
         (
             shortened_name(one.name, 30),
-            shown(total, ".2f"),
+            mean,
             *(
                 decision_wording.interval_text(decision.criteria[k].criterion.of, one.values[k], assumed)
                 for k in weights
             ),
         )
-        for one, total in zip(decision.candidates, decision.totals, strict=True)
+        for one, mean in means or [(excluded.candidate, "–") for excluded in decision.excluded]
     ]
     key = []
-    if decision.excluded:
+    if decision.excluded and means:
         names = slide_wording.short_names_text([one.candidate.name for one in decision.excluded])
         key.append(_("Left out by the rule: {names}.").format(names=names))
     share = 0.6 / len(weights)
@@ -287,6 +289,12 @@ def _decision(answer: PilotChoice, choice: Choice) -> Decision:
         title = _("Nothing is chosen before its failures are tested")
         return Decision(_("test on the task, or stop"), title, (test, stop))
     if answer.word == "no_choice":
+        if "none_meets" in choice.decision.reasons:
+            loosen = Option(
+                _("Loosen a threshold, or add models"), _("not known"), _("a choice among those that meet it")
+            )
+            title = _("No model meets the thresholds of the rule")
+            return Decision(_("loosen the rule, or stop"), title, (loosen, stop))
         bring = Option(_("Measure or score what is missing"), _("not known"), _("a choice among all of them"))
         title = _("A choice takes two models that can be compared")
         return Decision(_("bring what is missing, or stop"), title, (bring, stop))

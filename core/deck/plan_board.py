@@ -137,10 +137,14 @@ def _pictures(layer_plan: LayerPlan, standing: str) -> tuple[Visual, Panel | Non
         return answers, prices
     if standing not in ("over_budget", "no_better_than_random"):
         return blocks, prices
-    singles = [one for one in plan_analysis.block_prices(layer_plan.outcomes, "selection") if one.rule == "single"]
+    singles = [
+        (row.difference, row)
+        for row in plan_analysis.block_prices(layer_plan.outcomes, "selection")
+        if row.rule == "single" and row.difference is not None
+    ]
     if not singles:
         return prices.visual, None
-    least = min(singles, key=lambda one: one.difference or 0.0)
+    _least, least = min(singles, key=lambda one: one[0])
     title = _("Even alone, the least harmful block ({n}) makes text {worse} harder to predict")
     n = derived(least.blocks[0], "plan_outcomes", "blocks")
     return prices.visual, Panel(title.format(n=n, worse=_harder_text(least)), blocks)
@@ -277,8 +281,12 @@ def _before_and_after(row: PlanOutcomeRow) -> tuple[str, str]:
 def _breaks_title(rows: Sequence[PlanOutcomeRow]) -> str:
     """What the most harmed of the tests, the first, loses."""
     worst = rows[0]
-    if not _relative_harm(worst):
-        return _("None of {n} tests is harmed beyond its error").format(n=counted(len(rows), "plan_outcomes"))
+    if _relative_harm(worst) <= 0:
+        return _(
+            "The {n} test is not harmed beyond its error",
+            "None of {n} tests is harmed beyond its error",
+            n=counted(len(rows), "plan_outcomes"),
+        )
     what = name("plan_text", worst.text)
     if worst.measure == "loss":
         return _("Breaks first: {what}, {worse} harder to predict").format(what=what, worse=_harder_text(worst))
@@ -453,7 +461,7 @@ def _decision(layer_plan: LayerPlan, standing: str, is_unsure: bool) -> Decision
         title = _("Nothing tried is within the budget of {budget}").format(budget=_budget_text(layer_plan.plan))
         return Decision(_("keep the model, or allow more loss"), title, (keep, *instead, larger))
     verify = Option(_("Verify on held-out text"), again, _("a loss to rely on"))
-    title = _("{worse} harder is not verified, and likely too little").format(
+    title = _("{worse} harder is not verified: the true loss is likely larger").format(
         worse=plan_wording.harder_text(_told_price(layer_plan))
     )
     return Decision(_("verify the plan, or drop it"), title, (verify, keep))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 from typing import Any
@@ -149,11 +150,12 @@ def _usable_runs(runs: pl.DataFrame) -> pl.DataFrame:
 
 
 def _drawn(data: DeckData, sound: pl.DataFrame) -> pl.DataFrame:
-    """Of more than two models those of the largest comparable group."""
+    """Of more than two models the most that compare by `comparability`: of one group and one number format."""
     if sound.height <= 2:
         return sound
-    largest = max(data.groups, key=lambda group: (group.rows["model_id"].n_unique(), group.rows.height))
-    return sound.filter(pl.col("run_id").is_in(ids_of(largest.rows)))
+    of_groups = (sound.filter(pl.col("run_id").is_in(ids_of(group.rows))) for group in data.groups)
+    alike = (part for group in of_groups for part in group.partition_by("dtype", maintain_order=True))
+    return max(alike, key=lambda part: part.height)
 
 
 def _n_compared(data: DeckData, sound: pl.DataFrame) -> int:
@@ -187,6 +189,8 @@ def _answer(data: DeckData, sound: pl.DataFrame) -> tuple[str, str, str, tuple[S
         title = _("{n} models: {one} spreads least, {other} most; none is thereby better")
         if len(told) == 2:
             title = _("{one} reaches {low}, {other} {high}; neither is thereby better")
+        elif (most.inner_max_lower or math.inf) <= (least.inner_max_upper or -math.inf):
+            title = _("{n} models: intervals overlap, none spreads more for certain")
     else:  # no range over what does not compare
         found = comparability(*records(sound, Run))
         number, meaning = Text("{} / {}").format(compared, n), _("models whose dimensions compare")
@@ -196,7 +200,7 @@ def _answer(data: DeckData, sound: pl.DataFrame) -> tuple[str, str, str, tuple[S
         if len(told) == 2:
             title = _("The dimensions of {one} and {other} do not compare")
             verdicts = (Statement(conditions_text(found.reasons), _("They differ in")),)
-        if n_compared < 2 and found.points:
+        if found.points:
             meaning = _("models whose dimensions compare on token types")
             title = _("The dimensions of these {n} models compare on words only")
             if len(told) == 2:
@@ -218,9 +222,9 @@ def _profile_title(run: Run) -> str:
 
 
 def _apart_lines(sound: pl.DataFrame) -> Iterator[str]:
-    """In what two models differ that do not compare."""
-    if sound.height == 2 and not (pair := comparability(*records(sound, Run))).by_types:
-        yield comparability_text(pair)
+    """In what models differ that do not compare."""
+    if sound.height > 1 and not (found := comparability(*records(sound, Run))).by_types:
+        yield comparability_text(found)
 
 
 def _claim_label(claim: str) -> str:
@@ -392,9 +396,7 @@ def _looks(data: DeckData, sound: pl.DataFrame) -> Iterator[Look]:
     claims = data.claims.filter(pl.col("run_id").is_in(ids_of(sound)))
     for claim, label in (("rise", _("Rise by other methods")), ("fall", _("Fall by other methods"))):
         yield _methods(label, claims, claim, set(sound[f"verdict_{claim}"]))
-    yield controls_look(
-        data.outcomes_of_controls(sound["run_id"]), N_CONTROLS * n_models(data.text_runs), data.text_runs
-    )
+    yield controls_look(data.outcomes_of_controls(sound["run_id"]), N_CONTROLS * n_models(sound), data.text_runs)
     yield from _other_samples(data)
 
 
@@ -445,9 +447,9 @@ def _decision(data: DeckData, sound: pl.DataFrame) -> Decision:
         again = Option(_("Measure again on more text"), slide_wording.time_text(n, runs), _("numbers to rely on"))
         title = _("Nothing rests on numbers that a check vetoes")
         return Decision(_("measure again, or stop"), title, (again, _stop()))
-    reasons = {key for claim in CLAIMS for key in runs[f"reasons_{claim}"].explode()}
-    if reasons & OPEN_CONTROLS:
-        n_passes = counted(N_CONTROLS * n, "runs")
+    reasons = {key for claim in CLAIMS for key in sound[f"reasons_{claim}"].explode()}
+    if reasons & OPEN_CONTROLS:  # of what a check vetoes no control tells anything
+        n_passes = counted(N_CONTROLS * n_models(sound), "runs")
         time = slide_wording.time_text(n_passes, runs)
         controls = Option(_("Measure controls"), time, _("whether training makes the shape"))
         title = _("{n} control passes must still tell whether training makes the shape").format(n=n_passes)

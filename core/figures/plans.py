@@ -57,8 +57,9 @@ def block_row(layer_plan: LayerPlan, removed: Collection[int], is_recommended: b
     plan = layer_plan.plan
     prices = prices_alone(layer_plan.outcomes)
     kept = [n for n in range(plan.n_layers) if n not in removed] if is_recommended else []
-    told = {n: plan_wording.share_harder_text(price, in_cell=True) for n, price in prices.items()}
-    shades = {n: bisect_left(SHADED_FROM, plan_wording.share_harder(price)) for n, price in prices.items()}
+    known = {n: price for n, price in prices.items() if price is not None}
+    told = {n: plan_wording.share_harder_text(price, in_cell=True) for n, price in known.items()}
+    shades = {n: bisect_left(SHADED_FROM, plan_wording.share_harder(price)) for n, price in known.items()}
     row_of_blocks = tuple(
         Block(
             n,

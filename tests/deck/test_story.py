@@ -16,6 +16,7 @@ from core.deck import board, choice_board, layout, pilot_board, plan_board, prof
 from core.deck.board import make_slide
 from core.deck.deck_data import ReportedRuns, deck_data, plan_data
 from core.deck.layout import shorten_for_page
+from core.deck.powerpoint import draw_deck
 from core.deck.report import build_story, report_of, sql_strings
 from core.deck.story import MOST_SLIDES, Column, StorySlide, Table, cleaned, numbers_of, texts_of
 from core.errors import InputError
@@ -417,14 +418,21 @@ def test_a_pilot_that_lacks_no_model_and_no_score_says_what_is_open():
 
 def test_models_that_do_not_compare_are_not_ordered():
     other = Model("third", tokenizer_hash="tok9", peak=500.0)
-    told = {n: build_story(of_models(*models)) for n, models in enumerate(((ONE, TWO, other), (*many(2), other)))}
+    on_other_words = replace(other, words_hash="w2")
+    chosen = ((ONE, TWO, other), (*many(2), on_other_words), (*many(2), other))
+    told = {n: build_story(of_models(*models)) for n, models in enumerate(chosen)}
     titles = [(story.title, story.slides[-2].title) for story in told.values()]
     drawn_together = [any(slide.key == "evidence" for slide in story.slides) for story in told.values()]
-    assert drawn_together == [False, True], "one axis would compare what does not compare"
+    assert drawn_together == [False, True, True], "one axis would compare what does not compare"
     assert titles == [
         ("The dimensions of these 3 models do not compare", UNORDERED),
         ("2 of 3 models have dimensions that compare", UNORDERED),
+        ("The dimensions of these 3 models compare on words only", UNORDERED),
     ]
+    assert told[2].slides[0].statements[1].text == "models whose dimensions compare on token types"
+    assert any(
+        "on one point per word alone, because they differ in: tokenizer" in text for text in told[2].slides[0].speech
+    )
     gallery = told[0].slides[0].visual
     tops = [chart.y.high for chart in gallery.charts]
     assert len(tops) == 3 and len(set(tops)) > 1 and "each on a scale of its own" in gallery.key
@@ -441,6 +449,33 @@ def test_encoders_of_two_tokenizers_compare_on_words_alone():
 
 
 UNORDERED = "3 models side by side, not all comparable"
+
+
+def test_models_compare_beside_a_larger_group_of_vetoed_ones_and_in_one_number_format():
+    vetoed = [Model(f"v{n}", tokenizer_hash="tok9", worst_check="veto") for n in range(4)]
+    sound = [Model(f"s{n}", peak=60.0 + 20 * n) for n in range(3)]
+    told = build_story(of_models(*sound, *vetoed))
+    assert told.title == "3 models: s0 spreads least, s2 most; none is thereby better"
+    assert told.slides[-1].title.startswith("27 control passes"), "of what is vetoed no control tells anything"
+    other_format = build_story(of_models(*sound[:2], replace(sound[2], dtype="bfloat16")))
+    assert other_format.title == "2 of 3 models have dimensions that compare"
+    alike = build_story(of_models(*(replace(one, peak=60.0 + n) for n, one in enumerate(sound))))
+    assert alike.title == "3 models: intervals overlap, none spreads more for certain"
+
+
+def test_what_judges_rise_and_fall_changes_no_answer_about_heights():
+    (looks,) = [slide for slide in story_of("two_models", "en").slides if slide.key == "looks"]
+    assert looks.title == "Cross-checks that leave the shape open: Rise by other methods"
+
+
+def test_where_no_model_meets_a_rule_its_models_are_shown_once_and_a_threshold_is_what_is_asked():
+    criteria = (Criterion("score", weight=3.0, at_least=99.0), Criterion("parameters", weight=1.0))
+    story = build_story(of_rule("en", {"one": (61.0, 2.0), "other": (62.0, 2.0)}, criteria))
+    answer, options = story.slides
+    assert [row[:2] for row in answer.visual.rows] == [("one", "–"), ("other", "–")]
+    assert any(text.endswith("61.0, below 99.0") for text in answer.speech)
+    assert options.visual.rows[0][0].startswith("Loosen a threshold")
+    assert draw_deck(story)[:2] == b"PK"
 
 
 @pytest.mark.parametrize(
@@ -586,6 +621,26 @@ def test_right_answers_change_in_points_where_the_title_says_so():
     assert shown.visual.rows[0][2:] == ("90 %", "80 %", "-10.0 [-12.0, -8.0] points")
     assert shown.title == "Breaks first: copying words, from 90 % to 80 % of right answers"
     assert shown.visual.rows[1][2:] == ("20.1", "21.1", "5 % [4 %, 6 %] harder")
+
+
+def test_a_test_that_goes_better_without_its_error_does_not_break_first():
+    made = layer_plan()
+    better = replace(
+        next(row for row in made.outcomes if row.text == "copying"), difference=0.1, lower=None, upper=None
+    )
+    outcomes = [row for row in made.outcomes if row.text in ("held_out", "selection")]
+    shown = plan_board.plan_board(plan_data(LayerPlan(made.plan, [*outcomes, better]), cases.DAY)).compared
+    assert shown.title == "The 1 test is not harmed beyond its error"
+
+
+def test_the_least_harmful_block_is_one_whose_price_is_known():
+    made = layer_plan(is_recommended=False, reasons=["no_better_than_random"])
+    unknown = [
+        replace(row, difference=None) if row.rule == "single" and row.blocks == [0] else row for row in made.outcomes
+    ]
+    found = plan_board.plan_board(plan_data(LayerPlan(made.plan, unknown), cases.DAY))
+    assert "the least harmful block (4)" in found.evidence.title
+    assert found.evidence.visual.blocks[0].told == "", "what is not known is no 0 %"
 
 
 def test_what_cannot_be_tried_speaks_neither_for_nor_against_a_refusal():
