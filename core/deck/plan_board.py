@@ -146,6 +146,8 @@ def _pictures(layer_plan: LayerPlan, standing: str) -> tuple[Visual, Panel | Non
         return prices.visual, None
     _least, least = min(singles, key=lambda one: one[0])
     title = _("Even alone, the least harmful block ({n}) makes text {worse} harder to predict")
+    if plan_analysis.upper_limit(least) < text_budget(layer_plan.plan):  # it speaks against no removal of its own
+        title = _("Alone, the least harmful block ({n}) makes text {worse} harder to predict")
     n = derived(least.blocks[0], "plan_outcomes", "blocks")
     return prices.visual, Panel(title.format(n=n, worse=_harder_text(least)), blocks)
 
@@ -339,7 +341,7 @@ def _random_sets(layer_plan: LayerPlan) -> Look:
     if is_worse:
         told = _("on the same windows, one in ten random choices gets at most {limit} harder; this plan {own}")
     limit, own = map(plan_wording.share_harder_text, (plan.random_10th, plan.same_windows))
-    is_over = plan_analysis.within_own_budget(layer_plan).price is None
+    is_over = plan.budget_unit == "nats" and plan_analysis.within_own_budget(layer_plan).price is None
     are_over = is_over and plan.random_10th > text_budget(plan)
     return Look(_("Random sets"), "fails" if is_worse or are_over else "holds", told.format(limit=limit, own=own))
 

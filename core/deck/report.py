@@ -33,7 +33,7 @@ from core.locale import N_, _, glossary, speaking, translated
 from core.pilots.saved import Recipe
 from core.questions.choice import ReportedRuns
 from core.records import LayerPlan, without_places
-from core.sources import Text, counted, shown
+from core.sources import Text, counted, derived, shown
 from core.tables import RecipeNumberRow, Run, ScoredRun, ids_of
 from core.tables.sourced import rows_of
 from core.wording import plans as plan_wording
@@ -162,7 +162,7 @@ def _method(data: DeckData) -> StorySlide:
     if data.plan is None:
         told = _(
             "Spearman's rho over models, with a bootstrap interval. Related: p of at most 0.05 from {n} models on, registered "
-            "before the scores; without that a hint, p corrected for all looks. Not related: the 90 % interval lies within ±{margin}."
+            "before the scores; without that a hint, p corrected for all looks, rho's interval without 0. Not related: the 90 % interval lies within ±{margin}."
         )
         statements.append(Statement(told.format(n=FEWEST_TEST, margin=MARGIN), _("Relation to scores")))
     else:
@@ -256,12 +256,13 @@ def _versions(runs: pl.DataFrame) -> str:
 def _plan_provenance(data: DeckData) -> Iterator[StorySlide]:
     assert data.plan is not None
     plan = data.plan.plan
+    n_verified = derived(0, "plans", "n_verification") if plan.n_verification is None else plan.n_verification
     rows: list[Row] = [
         (_("Plan"), plan.plan_id),
         (_("Model"), plan.model_id),
         (_("Hash of the weights"), plan.weights_sha256),
         (_("Text and hash"), plan.corpus_id),
-        (_("Windows"), Text("{} + {}; {}").format(plan.n_selection, plan.n_verification or 0, plan.n_tokens)),
+        (_("Windows"), Text("{} + {}; {}").format(plan.n_selection, n_verified, plan.n_tokens)),
         (_("Seed"), str(plan.seed)),
         (_("Format, device"), f"{plan.dtype}, {plan.device}; {day(plan.created_at.date())}"),
         (_("Program"), f"Workdim {plan.code_version}"),

@@ -572,6 +572,14 @@ def test_a_plan_asks_for_what_its_price_allows(changes, title, asked):
     assert is_smaller == ("untested" in looks["Random sets"])
 
 
+def test_numbers_of_what_nobody_verified_or_a_rule_leaves_out_have_their_sources():
+    unverified = layer_plan(is_verified=False, is_recommended=False, reasons=["not_verified"], n_verification=None)
+    strict = (Criterion("score", weight=3.0, at_least=99.0), Criterion("parameters", weight=1.0))
+    for data in (plan_data(unverified, cases.DAY), of_rule("en", {"one": (61.0, 2.0), "other": (62.0, 2.0)}, strict)):
+        numbers = numbers_of(build_story(data, True), "recipe")
+        assert [row.text for row in numbers if row.source_table is None] == []
+
+
 def test_a_price_stands_beside_the_blocks_that_it_is_of():
     made = layer_plan(budget=0.001)
     found = plan_board.plan_board(plan_data(made, cases.DAY))
@@ -639,7 +647,9 @@ def test_the_least_harmful_block_is_one_whose_price_is_known():
         replace(row, difference=None) if row.rule == "single" and row.blocks == [0] else row for row in made.outcomes
     ]
     found = plan_board.plan_board(plan_data(LayerPlan(made.plan, unknown), cases.DAY))
-    assert "the least harmful block (4)" in found.evidence.title
+    assert found.evidence.title.startswith("Alone, the least harmful block (4)"), "it is within the budget"
+    over = plan_board.plan_board(plan_data(layer_plan(is_recommended=False, budget=0.001), cases.DAY))
+    assert over.evidence.title.startswith("Even alone, the least harmful block (4)")
     assert found.evidence.visual.blocks[0].told == "", "what is not known is no 0 %"
 
 
@@ -648,6 +658,9 @@ def test_what_cannot_be_tried_speaks_neither_for_nor_against_a_refusal():
     made = layer_plan(is_recommended=False, budget=0.001, reasons=["over_budget", "no_room_copying"])
     looks = {look.name: look for look in plan_board.plan_board(plan_data(made, cases.DAY)).looks}
     assert looks["Random sets"].agrees and looks["Abilities"].sure == "impossible"
+    of_task = layer_plan(is_recommended=False, budget=2.0, budget_unit="points", reasons=["over_budget"])
+    found = {look.name: look for look in plan_board.plan_board(plan_data(of_task, cases.DAY)).looks}
+    assert not found["Random sets"].agrees, "nobody asked them the questions of the task"
 
 
 def test_tests_that_the_whole_model_fails_show_no_fall():
