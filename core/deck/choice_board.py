@@ -160,10 +160,10 @@ def _first_picture(asked: AskedRule, choice: Choice) -> Visual:
 def _evidence(asked: AskedRule, choice: Choice, chart: Chart, best: Candidate, resolved: ResolvedCriterion) -> Panel:
     """The criterion that weighs most, with the errors of its values."""
     title = _("{model} has the best {criterion}")
-    if best.run_id != choice.decision.candidates[0].run_id:
+    if _overlap(chart):
+        title = _("{criterion}: the first two are not told apart; by weighted mean {first} leads")
+    elif best.run_id != choice.decision.candidates[0].run_id:
         title = _("{model} has the best {criterion}; by weighted mean {first} leads")
-        if _overlap(chart):
-            title = _("{criterion}: the first two overlap; by weighted mean {first} leads")
     name = _name(choice, resolved, asked.bits)
     weight = _("Weight of this criterion: {share}.").format(share=share_text(resolved.share))
     return Panel(
@@ -173,9 +173,11 @@ def _evidence(asked: AskedRule, choice: Choice, chart: Chart, best: Candidate, r
 
 
 def _overlap(chart: Chart) -> bool:
-    """Whether the intervals of the first two rows do."""
+    """Whether the intervals of the first two rows do, or both have one value."""
     (line,) = chart.series
     ends = [(one.left, one.right) for one in line.points[:2] if one.left is not None and one.right is not None]
+    if len({one.x for one in line.points[:2]}) == 1:
+        return True
     return len(ends) == 2 and ends[0][0] <= ends[1][1] and ends[1][0] <= ends[0][1]
 
 
@@ -314,5 +316,6 @@ def _decision(answer: PilotChoice, choice: Choice) -> Decision:
     asked = _("pilot {model}, or stop").format(model=names[0])
     if more:
         asked = _("pilot {model}, alone or beside {other}, or stop").format(model=names[0], other=names[1])
-    title = _("Best of {n} by the rule: a pilot decides on {model}").format(n=_n_candidates(choice), model=names[0])
+    n = counted(choice.decision.n, "rule_choices")  # with those that miss a threshold, which lost to it
+    title = _("Best of {n} by the rule: a pilot decides on {model}").format(n=n, model=names[0])
     return Decision(asked, title, options)

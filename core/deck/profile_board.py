@@ -417,8 +417,11 @@ def _methods(label: str, claims: pl.DataFrame, claim: str, verdicts: Set[str]) -
 
 
 def _same_verdicts(name: str, same: int, n: int, table: str) -> Look:
-    told = _("same verdicts for {same} of {n} models").format(
-        same=derived(same, table, "same verdicts"), n=counted(n, table)
+    told = _(
+        "same verdicts for {same} of {n} model",
+        "same verdicts for {same} of {n} models",
+        n=counted(n, table),
+        same=derived(same, table, "same verdicts"),
     )
     return Look(name, "holds" if same == n else "depends", told)
 
