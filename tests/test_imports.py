@@ -130,9 +130,9 @@ MOST = {
     "api": (172, 1032),
     "commands": (3377, 22450),  # the verbs compare and choose
     "deck": (
-        4880,
-        40800,
-    ),  # names of rows that leave room for their marks; blocks shaded by what each costs; no line ends between number and percent sign; who decides, and by when, of any report; checks that cannot be made; why a plan is refused, as its first picture; values of rows in a column; previews that hold every word; Japanese lines end behind phrases; marks judge the answer, and an unclear one is the same, not held; what a plan costs an ability stands in its title; blocks with the loss of each, framed; axes in plain words; a minus sign; models that do not compare are drawn each on its own scale; how many of them a picture has room for; rows of a slide's chart are named on its left, each with its value; a report's tables are whole; other looks are held against the answer that was given; the deck of a rule's choice; how many looks were tried
+        4930,
+        41300,
+    ),  # a rule that no model meets, models beside a larger group of vetoed ones, orders that intervals do not bear; what costs and fails in a plan's title, names of a scatter that have no room; names of rows that leave room for their marks; blocks shaded by what each costs; no line ends between number and percent sign; who decides, and by when, of any report; checks that cannot be made; why a plan is refused, as its first picture; values of rows in a column; previews that hold every word; Japanese lines end behind phrases; marks judge the answer, and an unclear one is the same, not held; what a plan costs an ability stands in its title; blocks with the loss of each, framed; axes in plain words; a minus sign; models that do not compare are drawn each on its own scale; how many of them a picture has room for; rows of a slide's chart are named on its left, each with its value; a report's tables are whole; other looks are held against the answer that was given; the deck of a rule's choice; how many looks were tried
     "errors": (239, 1387),  # what is not there, and an empty list: one message for all kinds
     "exports": (105, 829),
     "figures": (

@@ -210,7 +210,7 @@ def _model_table(asked: AskedRule, choice: Choice) -> Table:
                 for k in weights
             ),
         )
-        for one, mean in means or [(excluded.candidate, "–") for excluded in decision.excluded]
+        for one, mean in means or [(excluded.candidate, Text("–")) for excluded in decision.excluded]
     ]
     key = []
     if decision.excluded and means:
