@@ -203,9 +203,9 @@ MOST = {
         30819,
     ),  # which run has all that is asked, which forecast held; readable loss beside a plan; a report whose runs are gone says which; an export holds one table at a time, and parcels that lack the added one; what a measurement finds there, which forecast held
     "wording": (
-        3836,
-        27792,
-    ),  # whose blocks savings are of; equal digits within one bracket, and no percentages of the absurd; what a measurement takes and what a plan weighed, told once for screens and terminal; which layer serves own labels, as the best of many; readable loss, and its limits; where a search of blocks ended, and a count of one; names told apart where some are cut alike; what does not compare, in one line; all that keeps models apart, with each way out; models compared on a text; which to pilot, named budgets, what else saves; who may shortlist; a score for an encoder; columns that the types check
+        3860,
+        27900,
+    ),  # titles that ask for what is measured first; whose blocks savings are of; equal digits within one bracket, and no percentages of the absurd; what a measurement takes and what a plan weighed, told once for screens and terminal; which layer serves own labels, as the best of many; readable loss, and its limits; where a search of blocks ended, and a count of one; names told apart where some are cut alike; what does not compare, in one line; all that keeps models apart, with each way out; models compared on a text; which to pilot, named budgets, what else saves; who may shortlist; a score for an encoder; columns that the types check
 }
 
 
