@@ -78,6 +78,8 @@ class Decision:
     """Of the last slide."""
     options: tuple[Option, ...]
     """The first is recommended."""
+    advice: str = ""
+    """The same in the title of a pilot's answer, where it is neither to choose by score nor to adopt nothing."""
 
 
 @dataclass(frozen=True)

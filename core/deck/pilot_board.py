@@ -43,16 +43,12 @@ DAY_SECONDS = 24 * 3600.0
 def pilot_board(data: DeckData) -> Board:
     answer = data.asked
     looks = tuple(_looks(data))
-    may_shortlist = all(look.sure == "holds" for look in looks)
+    decision = _decision(data, looks)
     number, meaning, picture, sure = _answered(data)
     best = _best_text(data)
     return Board(
         answer=Panel(
-            slide_wording.pilot_title_text(
-                *(data.case, data.pilot, answer, _total(data)),
-                may_shortlist=may_shortlist,
-                is_measured_first=_is_measured_first(data, looks),
-            ),
+            slide_wording.pilot_title_text(data.case, data.pilot, answer, _total(data), decision.advice),
             picture or check_table(data.checks, data.text_runs, MOST_ROWS),
             (Statement(best, _("Best by score")),) if best else (),
             say=(
@@ -65,7 +61,7 @@ def pilot_board(data: DeckData) -> Board:
         number=number,
         meaning=meaning,
         sure=sure,
-        decision=_decision(data, looks),
+        decision=decision,
         looks=looks,
         evidence=_evidence(data),
         compared=_compared(data),
@@ -400,7 +396,8 @@ def _decision(data: DeckData, looks: tuple[Look, ...]) -> Decision:
             n=relation.enough
         )
         asked = _("measure {n} more model, or choose by score", "measure {n} more models, or choose by score", n=more)
-        return Decision(asked, title, (measure, stop))
+        advice = _("measure {n} more, until then choose by score").format(n=more)
+        return Decision(asked, title, (measure, stop), advice)
     if data.case == "hint":
         test = Option(_("Register it for unscored models"), _time(max(FEWEST_TEST, relation.n), data), _("a real test"))
         title = _("A hint decides nothing; a test on models without scores yet would")
@@ -417,17 +414,15 @@ def _choice_by_score(data: DeckData, looks: tuple[Look, ...], stop: Option) -> D
     if measure is None:
         other = Option(_("Ask of models of another kind"), _time(n, data), _("an answer for those"))
         return Decision(_("choose by score"), _("{n} models were enough to tell").format(n=n), (stop, other))
-    if not _is_measured_first(data, looks):
+    if (slide_wording.seconds_of(_open_runs(data, looks), data.text_runs) or 0.0) >= DAY_SECONDS:
         title = _("{n} models say choose by score; cross-checks not made would take days")
         return Decision(_("choose by score"), title.format(n=n), (stop, measure))
     title = _("{n} models say choose by score; first measure what could still say otherwise")
-    return Decision(_("measure what is untested, or choose by score"), title.format(n=n), (measure, stop))
-
-
-def _is_measured_first(data: DeckData, looks: tuple[Look, ...]) -> bool:
-    """Whether something is untested that does not take days to measure."""
-    n_runs = _open_runs(data, looks)
-    return n_runs > 0 and (slide_wording.seconds_of(n_runs, data.text_runs) or 0.0) < DAY_SECONDS
+    asked, advice = (
+        _("measure what is untested, or choose by score"),
+        _("measure what is untested, then choose by score"),
+    )
+    return Decision(asked, title.format(n=n), (measure, stop), advice)
 
 
 def _extension(data: DeckData, looks: tuple[Look, ...], stop: Option) -> Decision:
@@ -461,7 +456,7 @@ def _extension(data: DeckData, looks: tuple[Look, ...], stop: Option) -> Decisio
         return Decision(asked, _("Against the expectation: confirm it on other models first"), (extend, stop))
     adopt = Option(_("Adopt for shortlists"), _("none"), _("the task still decides"))
     title = _("The dimension may shortlist; the task decides")
-    return Decision(_("adopt, extend, or choose by score"), title, (adopt, extend, stop))
+    return Decision(_("adopt, extend, or choose by score"), title, (adopt, extend, stop), _("shortlist by it"))
 
 
 def _open_runs(data: DeckData, looks: tuple[Look, ...]) -> int:

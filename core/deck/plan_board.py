@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -13,7 +12,7 @@ from core.deck.story import Column, Statement, Table, Visual
 from core.figures.plans import block_row, harder_chart, harder_points, price_chart
 from core.locale import _
 from core.records import LayerPlan, text_budget
-from core.sources import Text, counted, derived, shown, sourced
+from core.sources import Text, counted, derived, shown
 from core.tables import PlanOutcomeRow, PlanRow
 from core.wording import number, share_text
 from core.wording import plans as plan_wording
@@ -31,13 +30,16 @@ def plan_board(data: DeckData) -> Board:
     if is_refused:  # for the price on held-out text or for what another look found
         looks = (looks[0], *map(_of_refusal, looks[1:]))
     is_saved = not is_refused and set(price.blocks) == set(plan.blocks)
+    beside = [Statement(_saved_text(plan), _("Saves"))] if is_saved else []
+    if standing == "no_better_than_random":
+        beside = [Statement(_("within the budget, no better than chance"), _("Why refused"))]
     number, meaning = _number(layer_plan, standing)
     picture, evidence = _pictures(layer_plan, standing)
     return Board(
         answer=Panel(
             _title(layer_plan, standing),
             picture,
-            tuple(_why_lines(layer_plan, standing)) if not is_saved else (Statement(_saved_text(plan), _("Saves")),),
+            tuple(beside),
             say=(
                 _("A language model is a row of blocks, each costing time and memory for every word."),
                 *([plan_wording.plan_text(layer_plan)] if is_refused else []),
@@ -84,12 +86,6 @@ def _title(layer_plan: LayerPlan, standing: str) -> str:
         points=_points(-(worst.difference or 0.0)),
         ability=name("plan_text", worst.text),
     )
-
-
-def _why_lines(layer_plan: LayerPlan, standing: str) -> Iterator[Statement]:
-    """Why a plan is refused that the picture beside it shows within the budget."""
-    if standing == "no_better_than_random":
-        yield Statement(_("within the budget, no better than chance"), _("Why refused"))
 
 
 def _number(layer_plan: LayerPlan, standing: str) -> tuple[str, str]:
@@ -237,7 +233,7 @@ def _prices_title(layer_plan: LayerPlan) -> str:
 
 
 def _breaks(layer_plan: LayerPlan) -> Panel | None:
-    """The harder tests before and after, the most harmed first."""
+    """The harder tests before and after, the most harmed first; of texts the perplexity, whose change is told in percent."""
     rows = sorted(_telling_rows(layer_plan), key=lambda row: -_relative_harm(row))
     if not rows or _is_other_set(layer_plan):
         return None
@@ -256,7 +252,11 @@ def _breaks(layer_plan: LayerPlan) -> Panel | None:
                 (
                     name("plan_text", row.text),
                     _("perplexity") if row.measure == "loss" else name("plan_measure", row.measure),
-                    *_before_and_after(row),
+                    *(
+                        [number(1 + plan_wording.share_harder(loss)) for loss in (row.value_before, row.value_after)]
+                        if row.measure == "loss"
+                        else plan_wording.before_and_after(row)
+                    ),
                     _("{worse} harder").format(worse=_harder_text(row))
                     if row.measure == "loss"
                     else _("{change} points").format(change=plan_wording.points_text(row)),
@@ -267,17 +267,6 @@ def _breaks(layer_plan: LayerPlan) -> Panel | None:
         ),
         say=(_("Left out: tests that even the whole model hardly passes."),),
     )
-
-
-def _before_and_after(row: PlanOutcomeRow) -> tuple[str, str]:
-    """Perplexity, exp(loss), whose change in percent stands beside it, or percent of right answers."""
-    if row.measure != "loss":
-        return plan_wording.before_and_after(row)
-    before, after = (
-        "–" if loss is None else number(sourced(math.exp(loss), getattr(loss, "source", None)))
-        for loss in (row.value_before, row.value_after)
-    )
-    return before, after
 
 
 def _breaks_title(rows: Sequence[PlanOutcomeRow]) -> str:
@@ -438,17 +427,15 @@ def _decision(layer_plan: LayerPlan, standing: str, is_unsure: bool) -> Decision
         if instead:
             asked = _("test the smaller model, round to 8 bits, or keep the larger")
         price, worst = _told_price(layer_plan), _worst_fallen(layer_plan)
-        title = _("Test the smaller model first: text {worse} harder, {less} fewer parameters")
-        if worst is not None:
-            title = _(
-                "Test the smaller model first: {less} fewer parameters, text {worse} harder, {ability} {points} points down"
-            )
-        title = title.format(
+        title = _("Test the smaller model first: text {worse} harder, {less} fewer parameters").format(
             worse=plan_wording.harder_text(price),
             less=share_text(plan_analysis.parameters_saved_share(layer_plan.plan, len(price.blocks))),
-            ability=name("plan_text", worst.text) if worst else "",
-            points=_points(-(worst.difference or 0.0)) if worst else "",
         )
+        if worst is not None:
+            points = _points(-(worst.difference or 0.0))
+            title = _("{title}, {ability} {points} points down").format(
+                title=title, ability=name("plan_text", worst.text), points=points
+            )
         return Decision(asked, title, (test, *instead, keep))
     if standing in ("no_better_than_random", "ability_falls"):
         other = Option(_("Plan on another text or size"), again, _("a better set, or none"))

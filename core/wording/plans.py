@@ -149,8 +149,6 @@ def _within_budget(layer_plan: LayerPlan, result: BudgetResult) -> tuple[str, di
         "worse": worse_text(row),
     }
     kind: str = standing(layer_plan, result)
-    if kind == "no_better_than_random":
-        values["k"] = counted(len(plan.blocks), "plan_outcomes")
     if kind == "over_budget":
         kind = "unsure" if result.is_unsure else "given" if has_given_blocks(plan) else "none"
     elif kind == "ability_falls":

@@ -40,8 +40,7 @@ def checks_text(runs: pl.DataFrame) -> str:
     vetoed = runs.filter(worst_check="veto")["name"].unique(maintain_order=True).to_list()
     warned = counted(runs.filter(worst_check="warn")["name"].n_unique(), "runs")
     if vetoed:
-        template = _("Quality checks: {n} vetoed ({names}), whose numbers do not count")
-        return template.format(
+        return _("Quality checks: {n} vetoed ({names}), whose numbers do not count").format(
             n=counted(len(vetoed), "runs"), names=short_names_text([marked_name(name, True) for name in vetoed])
         )
     if warned:
@@ -69,59 +68,38 @@ def untried_text(n: int, runs: pl.DataFrame) -> str:
 # --- pilots ------------------------------------------------------------------------------------------------------
 
 
-def pilot_title_text(
-    case: str, pilot: Pilot | None, answer: Answer, total: int, *, may_shortlist: bool, is_measured_first: bool
-) -> str:
-    """The answer as one claim, with what is recommended; where a wrong choice does harm, that no dimension decides it. Only
-    what every other way of looking agrees with may shortlist."""
+def pilot_title_text(case: str, pilot: Pilot | None, answer: Answer, total: int, advice: str) -> str:
+    """The answer as one claim, with the advice, where it is not to go by the score, or to adopt nothing; where a wrong choice
+    does harm, that no dimension decides it."""
     benchmark = benchmark_text(answer)
     if case == "incomplete":
-        template = _("No answer yet on {benchmark}: not all of the {n} models count")
-        return template.format(benchmark=benchmark, n=total)
+        return _("No answer yet on {benchmark}: not all of the {n} models count").format(benchmark=benchmark, n=total)
     cautious = {
         "safety_critical": _("Safety-critical use: choose by tests of the task and its failures"),
         "scarce_data": _("Scarce data: choose by evidence from the task, not by dimension"),
     }
     if pilot is not None and pilot.use_class in cautious:
         return cautious[pilot.use_class]
+    advice = advice or (
+        _("choose by score") if answer.word in ("cannot_tell", "not_related") else _("adopt nothing yet")
+    )
     if answer.word == "cannot_tell":
-        more = max(0, answer.relation.enough - answer.relation.n)
-        if more:
-            return _(
-                "{n} model cannot tell whether dimension says anything about {benchmark}: measure {more} more, until then "
-                "choose by score",
-                "{n} models cannot tell whether dimension says anything about {benchmark}: measure {more} more, until then "
-                "choose by score",
-                n=answer.relation.n,
-                benchmark=benchmark,
-                more=more,
-            )
         return _(
-            "{n} model cannot tell whether dimension says anything about {benchmark}: choose by score",
-            "{n} models cannot tell whether dimension says anything about {benchmark}: choose by score",
+            "{n} model cannot tell whether dimension says anything about {benchmark}: {advice}",
+            "{n} models cannot tell whether dimension says anything about {benchmark}: {advice}",
             n=answer.relation.n,
             benchmark=benchmark,
+            advice=advice,
         )
     titles = {
-        "related_as_registered": _(
-            "As expected, {dimension} goes with better scores in {benchmark}: adopt nothing yet"
-        ),
-        "related_other_way": _(
-            "Against the expectation, {dimension} goes with better scores in {benchmark}: adopt nothing yet"
-        ),
+        "related_as_registered": _("As expected, {dimension} goes with better scores in {benchmark}: {advice}"),
+        "related_other_way": _("Against the expectation, {dimension} goes with better scores in {benchmark}: {advice}"),
         "hint": _("Only a hint: {dimension} went with better scores in {benchmark}, nobody registered it first"),
-        "not_related": _("Dimension says too little about {benchmark}: choose by score"),
+        "not_related": _("Dimension says too little about {benchmark}: {advice}"),
     }
-    if is_measured_first:
-        titles["not_related"] = _(
-            "Dimension says too little about {benchmark} so far: measure what is untested before choosing by score"
-        )
-    if may_shortlist:
-        titles["related_as_registered"] = _(
-            "As expected, {dimension} goes with better scores in {benchmark}: shortlist by it"
-        )
-    dimension = _dimension_name(is_larger=answer_wording.goes_with_larger(answer))
-    return titles[answer.word].format(benchmark=benchmark, dimension=dimension)
+    return titles[answer.word].format(
+        benchmark=benchmark, dimension=_dimension_name(is_larger=answer_wording.goes_with_larger(answer)), advice=advice
+    )
 
 
 def benchmark_text(answer: Answer) -> str:
@@ -140,7 +118,6 @@ def relation_title_text(answer: Answer, case: str) -> str:
     relation = answer.relation
     if case == "incomplete" or relation.rho is None:
         return _("Models with both numbers so far: {n}").format(n=relation.n)
-    rho = answer_wording.coefficient_text(relation.rho)
     lines = {
         "cannot_tell": _("The correlation, {rho}, could be anything from {lower} to {upper}"),
         "hint": _("{n} models, correlation {rho}: found after the scores"),
@@ -148,7 +125,7 @@ def relation_title_text(answer: Answer, case: str) -> str:
     }
     return lines.get(answer.word, _("{n} models, correlation {rho}: more than chance")).format(
         n=relation.n,
-        rho=rho,
+        rho=answer_wording.coefficient_text(relation.rho),
         margin=shown(MARGIN, "g"),
         lower=answer_wording.coefficient_text(relation.lower),
         upper=answer_wording.coefficient_text(relation.upper),
