@@ -385,7 +385,7 @@ def loss_text(loss: TextLoss | None) -> str:
 def _shape_text(comparison: Comparison) -> str:
     lead = wording.joined_sentences(left_out_lines(comparison))
     if comparison.points is None:
-        return wording.joined_sentences((lead, _("Heights do not compare either; the layer of the peak does.")))
+        return wording.joined_sentences((lead, _("Peak dimensions do not compare either; their layers do.")))
     names = model_labels(comparison)
     told = _(", ").join(f"{names[one.run.run_id]} {dimension_text(one)}" for one in comparison.models)
     return wording.joined_sentences((lead, _("Largest inner dimension: {models}.").format(models=told)))
