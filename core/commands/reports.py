@@ -71,7 +71,7 @@ def report(options: argparse.Namespace) -> None:
     page = made.page(version(), warehouse.folder.identity(), options.bundle.name if options.bundle else "")
     if len(page) > MOST_BYTES:
         raise InputError(
-            "The report of {n} runs would have {size:.1f} MB; {largest:.0f} MB is the limit. Choose fewer with --run.",
+            "The report of {n} runs would have {size:.1f} MB, over {largest:.0f} MB. Choose fewer with --run.",
             n=len(recipe.run_ids),
             size=len(page) / 1e6,
             largest=MOST_BYTES / 1e6,

@@ -167,8 +167,8 @@ def _method(data: DeckData) -> StorySlide:
         statements.append(Statement(told.format(n=FEWEST_TEST, margin=MARGIN), _("Relation to scores")))
     else:
         told = _(
-            "One half of the text chooses the blocks, the other measures the rise of the loss, window by "
-            "window, against random sets of as many blocks."
+            "One half of the text chooses the blocks, the other measures the rise of the loss, "
+            "against random sets of as many."
         )
         statements.append(Statement(told, _("Layer plan")))
     return make_slide(data, "method", _("How the numbers are made"), statements)

@@ -197,7 +197,7 @@ def _deck(content: bytes, name: str) -> Deck:
     packed = checked_zip(content, name)
     types = packed.read("[Content_Types].xml")
     if b"macroEnabled" in types or any(part.endswith("vbaProject.bin") for part in packed.namelist()):
-        raise InputError("{name} holds macros: save it without them as .pptx or .potx and try again.", name=name)
+        raise InputError("{name} holds macros: save it without them as .pptx or .potx.", name=name)
     part: Any = Package.open(io.BytesIO(content)).main_document_part
     part._content_type = CT.PML_PRESENTATION_MAIN  # of a .potx or .ppsx, which differ from a .pptx in this alone
     deck = part.presentation

@@ -422,7 +422,7 @@ def _comparison(
     if same_text.filter(**same_kind).is_empty():
         return Sentence("Models of another kind were measured like this; they do not compare.")
     return Sentence(
-        "Similar models have another tokenizer, other words or another N. Measure all that you compare together."
+        "Similar models have another tokenizer, other words or another N. Measure together what you compare."
     )
 
 

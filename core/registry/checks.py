@@ -104,7 +104,7 @@ CHECKS: dict[str, Check] = {
             "sequence_share",
             "variance of directions between sequences, as omega squared",
             _("Share of variance between windows"),
-            _("Passages differ more than words, so the numbers tell of the text: read more and shorter passages."),
+            _("Passages differ more than words: read more and shorter passages."),
             warn=0.2,
             veto=0.3,
         ),

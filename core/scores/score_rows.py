@@ -277,7 +277,7 @@ class ScoreInput:
         """Raises InputError for a file with more of something than is read."""
         if n > most:
             raise InputError(
-                "{file} has {n:,} {unit}; up to {most:,} are read. Split it into smaller files.",
+                "{file} has {n:,} {unit}; up to {most:,} are read. Split it.",
                 file=self.shown_name,
                 n=math.ceil(n),
                 unit=unit,

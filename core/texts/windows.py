@@ -97,8 +97,8 @@ def require_windows(corpus: Corpus, protocol: Protocol, n_windows: int) -> None:
         return
     if corpus.conversations:  # which have room for windows where users speak, however many characters there are
         raise CorpusError(
-            "{corpus} is too short for {protocol}: its conversations give {n_windows} of {n_sequences} windows of {n_tokens} "
-            "tokens, each from a user's message on. Add conversations.",
+            "{corpus} is too short for {protocol}: its conversations give {n_windows} of "
+            "{n_sequences} windows of {n_tokens} tokens. Add conversations.",
             corpus=corpus.row.name,
             protocol=protocol.name,
             n_windows=n_windows,

@@ -286,17 +286,14 @@ _SCORE_TABLES = ("scores", "score_files", "score_samples")
 _README = (
     N_("What this export holds"),
     N_(
-        "Measurements of Workdim: dimensions that language models use, layer by layer. `tables/` holds rows (Parquet, CSV), "
-        "`parcels/` measurements, `people/` files of scores, `manifest.json` hashes. No text, no weights. `workdim import` "
+        "Measurements of Workdim. `tables/` holds rows (Parquet, CSV), `parcels/` measurements, "
+        "`people/` files of scores, `manifest.json` hashes. No text, no weights. `workdim import` "
         "takes it in."
     ),
 )
 _REPORT_README = (
     N_("What stands behind a report"),
-    N_(
-        "`tables/recipe_numbers`: every number of the report with slide, wording, and its row's table, column, run and "
-        "key. Other tables: rows of its runs."
-    ),
+    N_("`tables/recipe_numbers`: every number of the report, and where it stands. Other tables: rows of its runs."),
 )
 _TYPES = {
     pl.String(): N_("text"),

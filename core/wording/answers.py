@@ -516,9 +516,8 @@ def not_readable_text() -> str:
 def readable_limits() -> str:
     """What loss readable at a layer is, and is not."""
     return _(
-        "Read by the model's own norm and head, as if it were the last layer; ± over documents. Early layers can read badly "
-        "because they are written in other coordinates, not because they know less, above all where embedding and head share "
-        "weights."
+        "Read by the model's own norm and head; ± over documents. Early layers can read badly by "
+        "their coordinates, not by their content, above all with tied weights."
     )
 
 
@@ -566,8 +565,8 @@ def served_text(rows: Iterable[LayerCorrelatorRow]) -> str:
 def served_limits() -> str:
     """How layers are held against labels."""
     return _(
-        "Ridge classifier on each text's mean state, told by the other documents alone; 95 % intervals over documents, widened "
-        "for the number of layers. The best layer reads a little high."
+        "Ridge classifier on mean states, cross-validated by document; 95 % intervals over documents,"
+        " corrected for all layers. The best layer reads a little high."
     )
 
 

@@ -79,7 +79,7 @@ def test_the_loss_readable_at_a_layer_is_told_with_what_it_is_not():
     ]
     said = " ".join("\n".join(result_lines(replace(profile, correlators=[*profile.correlators, *rows]))).split())
     assert "Readable loss, in nats: 4.00 ± 0.1 where the dimension is largest (layer 1), 1.00 ± 0.1 at the end." in said
-    assert "written in other coordinates" in said and "Readable loss" not in told()
+    assert "by their coordinates" in said and "Readable loss" not in told()
 
 
 def test_the_largest_norm_is_told_with_its_place():

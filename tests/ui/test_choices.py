@@ -304,8 +304,8 @@ def test_a_veto_names_its_checks_in_words(runs: pl.DataFrame) -> None:
     assert run_choice.veto_texts(runs) == [] and run_choice.veto_notice(runs) == ""
     (name,) = run_labels(bad).values()
     assert run_choice.veto_notice(bad) == (
-        f"Vetoed by a check, not reliable: {name}. Passages differ more than words, so the numbers tell of the text:"
-        " read more and shorter passages. Many points are equal, which spoils neighbour ratios: look for repeated text."
+        f"Vetoed by a check, not reliable: {name}. Passages differ more than words: read more and shorter passages."
+        " Many points are equal, which spoils neighbour ratios: look for repeated text."
     )
 
 

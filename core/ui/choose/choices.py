@@ -210,7 +210,7 @@ def _choose_criteria(context: ChoiceContext, question: RankingQuestion, use_clas
     """Return the criteria with weights and thresholds."""
     available, default = _offered(context, question, use_class)
     names = {key: decision_wording.criterion_name(criterion) for key, criterion in available.items()}
-    help_ = _("At first: the score in sight; else the loss on a text that all have read; else their scores, all alike.")
+    help_ = _("At first: the score in sight; else the loss on a common text; else all scores alike.")
     keys = inputs.choose_many(_("Criteria"), names, "by", default, hides_default=True, help=help_)
     chosen = [available[key] for key in keys]
     n = criteria_analysis.count_related_models(context, choice_question.task_of(chosen))
@@ -511,7 +511,7 @@ def _choose_partial(n: int) -> bool:
     """Return whether scores of partial runs are included; drawn only where there are some."""
     if not n:
         return False
-    help_ = _("Part of a benchmark has a larger error, and is not the whole's score.")
+    help_ = _("Part of a benchmark is not the whole's score.")
     return inputs.choose_yes_no(_("Partial runs too ({n})").format(n=n), "partial", False, help=help_)
 
 

@@ -122,8 +122,8 @@ def show_conflicts() -> None:
         return
     st.markdown(
         _(
-            "Values of one model, benchmark and setting that differ beyond rounding: {n}, widest first. All are kept; "
-            "rankings show newest and range."
+            "Values of one model, benchmark and setting that differ beyond rounding: {n}. Rankings "
+            "show newest and range."
         ).format(n=rows.height)
     )
     variants = rows.select("dtype", "chat_template").rows()
@@ -146,9 +146,7 @@ def show_conflicts() -> None:
 
 def show_names() -> None:
     """Draw suggestions for names that no measured model has, and the table of names with their models."""
-    st.markdown(
-        _("A score belongs to the model that its file names. Where names differ, say which is meant; it acts at once.")
-    )
+    st.markdown(_("A score belongs to the model its file names. Where names differ, say which."))
     _show_suggestions()
     _show_name_table()
 
@@ -191,7 +189,7 @@ def _show_name_table() -> None:
     edited = st.data_editor(
         table, key=_editor_key("table"), hide_index=True, num_rows="dynamic", disabled=[_("Known"), _("Scores")]
     )
-    st.caption(_("A hub repository (owner/name) or a reference as measured. Add rows at the end; tick them to remove."))
+    st.caption(_("A hub repository (owner/name) or a reference as measured."))
     if st.button(_("Save the changes"), key="scores save names", icon=":material/save:"):
         rows = [(alias or "", reference or "") for alias, reference in edited.select(name, model).rows()]
         rows = [(alias.strip(), reference) for alias, reference in rows if alias.strip() or reference.strip()]
@@ -232,8 +230,8 @@ def show_import() -> None:
     """Draw the uploader, and what will become of each value of the files."""
     st.markdown(
         _(
-            "Scores of lm-evaluation-harness (results, samples), the Open LLM Leaderboard, model repositories "
-            "(.eval_results), or a table. You see each value before it is stored."
+            "Scores of lm-evaluation-harness (results, samples), the Open LLM Leaderboard, model "
+            "repositories (.eval_results), or a table."
         ),
         help=_("`workdim score MODEL --task FILE.jsonl` scores a model on your own task."),
     )
@@ -366,12 +364,10 @@ def _show_names(previews: list[ImportPreview]) -> dict[str, str]:
     texts = [_("Measured here: {measured}.").format(measured=score_wording.measured_text(names))]
     aliases = {name for preview in previews for name in preview.aliases}
     if aliases:
-        message = _("Storing adds {n} names as aliases of these models; remove them under Names of models.")
+        message = _("Storing adds {n} aliases; remove them under Names of models.")
         texts.append(message.format(n=f"{len(aliases):,}"))
     if not names["is_measured"].all():
-        texts.append(
-            _("Other scores are stored, and count once their model is measured, or named under Names of models.")
-        )
+        texts.append(_("Other scores count once their model is measured, or named under Names of models."))
     st.markdown(" ".join(texts))
     names = names.sort("is_measured", descending=True)
     labels = {True: _("measured here"), False: _("not measured here")}
@@ -398,7 +394,7 @@ def _ask_directions(previews: list[ImportPreview]) -> dict[str, bool]:
     if not unknown:
         return {}
     st.subheader(_("Is higher or lower better?"))
-    st.caption(_("Rankings need this to use the score. A column higher_is_better can state it too."))
+    st.caption(_("Rankings need this to use the score; a column higher_is_better can state it."))
     ends = {True: _("higher is better"), False: _("lower is better")}
     asked = {
         metric: st.segmented_control(

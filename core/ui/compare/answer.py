@@ -237,12 +237,7 @@ def _show_actions(selection: Selection) -> None:
             )
         if measures_again or st.session_state.get(_ALL_THE_SAME):
             _measure_again(records(selection.records.filter(run_id=run.run_id), Run)[0])
-        st.caption(
-            _(
-                "Tables as Parquet and CSV, a data dictionary, and measurements with control runs, for another Workdim "
-                "to take in."
-            )
-        )
+        st.caption(_("Tables (Parquet, CSV), a data dictionary and measurements with controls, for another Workdim."))
 
 
 def _show_annotation_form(run: Run) -> None:
@@ -261,9 +256,7 @@ def _show_annotation_form(run: Run) -> None:
         note = st.text_area(_("Note"), run.note or "", key=f"note {run_id}", height=80)
         is_saved = st.form_submit_button(_("Save"))
     if set(run.tags) & {*RESERVED_TAGS}:
-        st.caption(
-            _("This run is one of those that Workdim ships; it keeps the tag {tag}.").format(tag=RESERVED_TAGS[0])
-        )
+        st.caption(_("Workdim ships this run; it keeps the tag {tag}.").format(tag=RESERVED_TAGS[0]))
     if is_saved:
         annotate(reads.warehouse(), run_id, lambda annotation: annotation.with_tags(tags).with_note(note))
         st.session_state[_MESSAGE] = _("Tags and note are saved.")

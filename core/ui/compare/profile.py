@@ -110,7 +110,7 @@ def show_readings(selection: Selection, data: ProfileData, layer: int | None) ->
     if data.quantity == "gride" and (scan := scan_chart(estimates, runs, layer)) is not None:
         st.subheader(_("From near neighbours to far ones"))
         pictures.plot(scan, "scales", 380)
-        st.caption(_("The peak layer, or the one chosen. One number describes only a level curve."))
+        st.caption(_("The peak layer, or the one chosen."))
     st.subheader(_("Dimensions and verdicts (d2, one per type)"))
     show_run_cards(selection)
     plan.show_needed_directions(runs)
@@ -413,7 +413,7 @@ def show_verdict_panel(run: Run, selection: Selection, name: str, cloud: str) ->
     for row in records(on_points, RunSummaryRow) if not name or cloud != BY_TYPE else ():
         peak, final = (wording.interval_of(row, name) for name in ("inner_max", "final_dimension_pre_norm"))
         told = _("Largest inside {peak}, final {final} (d2, {points})")
-        chosen = _("The layer is chosen on half of the windows and read on the other: the curve may differ a little.")
+        chosen = _("The layer is chosen on half of the windows and read on the other.")
         st.markdown(escape(told.format(peak=peak, final=final, points=wording.name("cloud", cloud))), help=chosen)
     if run.worst_check == "veto":
         st.caption(_("A check failed: controls and other readings say nothing."))
