@@ -28,7 +28,7 @@ from core.analysis.differences import mcnemar
 from core.analysis.intervals import NORMAL_95
 from core.analysis.plans import layer_directions, rule_forecasts, unhealed_price
 from core.analysis.relation import PLACES, Relation, relate, relate_windows, shuffled_windows
-from core.analysis.resampling import FEWEST_TEST, Numbers, average_recipes, to_floats
+from core.analysis.units import FEWEST_TEST, Numbers, average_recipes, to_floats
 from core.figures.chart import MARKS, Chart, Gallery, Mark, Point, Series, log_axis, round_axis, scatter_chart
 from core.figures.svg import Caption, chart_svg
 from core.locale import in_language

@@ -124,8 +124,8 @@ MOST = {
     "__init__": (29, 103),
     "__main__": (24, 80),
     "analysis": (
-        4234,
-        32846,
+        4240,
+        32880,
     ),  # what puts a choice first; the error of a share of all, and the reach of many comparisons; how often each model of a decision is first; a loss that may exceed its budget; counts of a verdict, and the joint test of its methods, errors over documents and groups of questions, of a difference of two losses too; the rank among the draws of a control; how fast a run read its text, as a record
     "api": (172, 1032),
     "commands": (3377, 22450),  # the verbs compare and choose
@@ -166,7 +166,7 @@ MOST = {
     # and what a report answers, on each text:
     "questions": (
         2530,
-        19020,
+        19030,
     ),  # own models alone asked about, and scores that count alike; readable loss beside a plan; a choice among none names models; what a report is of, read in one place for pages and verbs; a rule's choice asked again for its deck, losses paired in a choice, models compared alike on a text; which to pilot, what named budgets allow; d2 of draws; columns that the types check
     "records": (477, 2668),  # own labels; a request read back from JSON, for jobs and estimates alike
     "registry": (1466, 6445),  # own labels; loss readable at each layer; the words of a verdict; three controls

@@ -27,7 +27,7 @@ from core.analysis.criteria import (
     count_related_models,
 )
 from core.analysis.intervals import NORMAL_95, share_limits
-from core.analysis.resampling import FEWEST_TEST
+from core.analysis.units import FEWEST_TEST
 from core.errors import InputError, Sentence, sentences
 from core.pilots.pilot import CAUTIOUS_USE_CLASSES
 from core.pilots.saved import DIMENSIONS, Rule

@@ -25,20 +25,15 @@ from core.analysis.differences import controls_of
 from core.analysis.intervals import POWER, common_blocks
 from core.analysis.ranking import from_largest
 from core.analysis.resampling import (
-    FEWEST_EXPLORATORY,
-    FEWEST_TEST,
     SEED,
     DimensionSearch,
-    average_recipes,
     bca_interval,
     centred_ranks,
     fisher_interval,
     is_exact,
     is_resampled,
     kendall,
-    known_units,
     mean_ranks,
-    missing_reason,
     n_orders,
     orders,
     permutation_p_value,
@@ -50,6 +45,7 @@ from core.analysis.resampling import (
     spearman_p_value,
     weighted_spearman,
 )
+from core.analysis.units import FEWEST_EXPLORATORY, FEWEST_TEST, average_recipes, known_units, missing_reason
 from core.sources import derived, stated
 from core.tables import Run, ids_of
 

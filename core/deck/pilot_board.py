@@ -9,7 +9,7 @@ from core import wording
 from core.analysis.intervals import NORMAL_95
 from core.analysis.ranking import OWN_MATCHES
 from core.analysis.relation import MARGIN, LeaveOneOut
-from core.analysis.resampling import FEWEST_TEST
+from core.analysis.units import FEWEST_TEST
 from core.deck.board import (
     MOST_ROWS,
     N_CONTROLS,

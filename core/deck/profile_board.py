@@ -11,7 +11,7 @@ import polars as pl
 
 from core import wording
 from core.analysis.differences import comparability
-from core.analysis.resampling import FEWEST_TEST
+from core.analysis.units import FEWEST_TEST
 from core.deck.board import (
     MOST_ROWS,
     N_CONTROLS,

@@ -17,7 +17,7 @@ import polars as pl
 from core import wording
 from core.analysis.ranking import default_benchmark, filter_benchmark
 from core.analysis.relation import MARGIN
-from core.analysis.resampling import FEWEST_TEST
+from core.analysis.units import FEWEST_TEST
 from core.deck import html
 from core.deck.board import check_table, five_slides, make_slide, table_slides
 from core.deck.choice_board import choice_board

@@ -21,10 +21,7 @@ from core.analysis.criteria import ChoiceContext, ResolvedCriterion, count_relat
 from core.analysis.decision import Decision, decide_in_context
 from core.analysis.intervals import NORMAL_95, share_limits
 from core.analysis.resampling import (
-    FEWEST_EXPLORATORY,
     LARGEST_RESAMPLED,
-    Numbers,
-    average_recipes,
     bca_interval,
     centred_ranks,
     fisher_interval,
@@ -37,9 +34,9 @@ from core.analysis.resampling import (
     resamples,
     rho_after_one_swap,
     spearman,
-    to_floats,
     weighted_spearman,
 )
+from core.analysis.units import FEWEST_EXPLORATORY, Numbers, average_recipes, to_floats
 from core.pilots.saved import DIMENSIONS
 from core.questions.ranking_answer import Answer, relation_units
 from core.registry.checks import VERDICTS

@@ -30,7 +30,7 @@ from core.analysis.ranking import (
     without_variants,
 )
 from core.analysis.relation import Sign
-from core.analysis.resampling import FEWEST_TEST
+from core.analysis.units import FEWEST_TEST
 from core.errors import InputError, unknown_name
 from core.pilots.pilot import Pilot, PilotModel, RegisteredPilot
 from core.registry.protocols import SPECIFICATIONS, Specification

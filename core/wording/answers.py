@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from core import wording
 from core.analysis.intervals import reach_of_many
 from core.analysis.relation import MARGIN, LeaveOneOut, Relation, SpecificationCurve, WindowRelation
-from core.analysis.resampling import FEWEST_EXPLORATORY, FEWEST_TEST
+from core.analysis.units import FEWEST_EXPLORATORY, FEWEST_TEST
 from core.locale import _
 from core.questions.generality import OrderTable, OverTasks, VerdictAgreement
 from core.questions.ranking_answer import Answer, specification_key

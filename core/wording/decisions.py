@@ -19,7 +19,7 @@ from core.analysis.decision import (
     is_equal_for_all,
     task_remark,
 )
-from core.analysis.resampling import FEWEST_TEST
+from core.analysis.units import FEWEST_TEST
 from core.locale import _
 from core.pilots.saved import DIMENSIONS, Assumptions, Criterion, Rule, SavedRule, TaskName
 from core.questions.choice import PilotChoice

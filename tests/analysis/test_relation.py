@@ -8,7 +8,8 @@ import pytest
 from scipy import stats
 
 from core.analysis.relation import detectable_rho, fewest_for_unrelated, relate, relate_specifications
-from core.analysis.resampling import average_recipes, spearman, spearman_p_value
+from core.analysis.resampling import spearman, spearman_p_value
+from core.analysis.units import average_recipes
 from tests.bench import relations as bench
 from tests.frames import of_units as of
 from tests.frames import units

@@ -5,7 +5,7 @@ import pingouin
 import polars as pl
 import pytest
 
-from core.analysis.resampling import average_recipes
+from core.analysis.units import average_recipes
 from tests.bench import relations as bench
 from tests.bench.relations import reliability
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from core.analysis import claims, intervals, ranking, relation, resampling, shape
+from core.analysis import claims, intervals, ranking, relation, resampling, shape, units
 from core.geometry import correlators, neighbours
 from core.registry import estimators
 from core.registry.checks import CHECKS, Check
@@ -41,9 +41,9 @@ def _groups() -> dict[str, list[str]]:
             "intervals of the layers; an error from the linearised estimate is not computed beside them",
         ],
         "relations and ranks (core/analysis/relation.py, intervals.py)": [
-            f"related: two-sided permutation p of Spearman's rho at most {claims.LEVEL:g}, from {resampling.FEWEST_TEST} models on; "
+            f"related: two-sided permutation p of Spearman's rho at most {claims.LEVEL:g}, from {units.FEWEST_TEST} models on; "
             "a hint: the same where nobody registered it, with p corrected for all that can be looked at and no 0 in the interval of rho; "
-            f"below {resampling.FEWEST_EXPLORATORY} no coefficient, below {resampling.FEWEST_TEST} exploratory",
+            f"below {units.FEWEST_EXPLORATORY} no coefficient, below {units.FEWEST_TEST} exploratory",
             f"not related: 90 % interval of rho within {relation.MARGIN:g}, which unrelated models reach in 80 % from "
             f"{relation.fewest_for_unrelated()} on",
             f"every order up to {resampling.LARGEST_EXACT} models, {resampling.N_PERMUTATIONS:,} random ones beyond; {resampling.N_BOOTSTRAP:,} "

@@ -26,7 +26,8 @@ from core.analysis.relation import (
     partial_correlation,
     stratified_correlation,
 )
-from core.analysis.resampling import average_recipes, known_units, search_dimensions
+from core.analysis.resampling import search_dimensions
+from core.analysis.units import average_recipes, known_units
 from core.questions.generality import concordance
 from tests.bench.coverage import keep, table
 
