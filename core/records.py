@@ -470,6 +470,10 @@ class Profile:
             raise InputError(unknown_name("table", table, [*single, *PROFILE_TABLES]))
         return list(getattr(self, PROFILE_TABLES[table]))
 
+    def summary(self, cloud: str = "one_per_type") -> RunSummaryRow | None:
+        """The shape of d2 on one cloud; None if it was not measured."""
+        return next((row for row in self.summaries if (row.estimator, row.cloud) == ("d2", cloud)), None)
+
     @property
     def worst_check(self) -> str | None:
         """`pass`, `warn` or `veto`; None if no check was made."""
