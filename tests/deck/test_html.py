@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from html.parser import HTMLParser
 from xml.etree import ElementTree
 
 import pytest
 
 from core.deck.html import MOST_BYTES, render_html, slide_outline
-from core.deck.story import Column, Heading, Origin, Table, cleaned
+from core.deck.story import Origin, Table, cleaned
 from core.figures.chart import Axis, Chart, Guide, Point, Series
 from core.figures.svg import visual_svg
 from core.pilots.saved import Recipe
@@ -55,21 +54,6 @@ def test_one_file_without_script_links_or_styles_that_the_policy_forbids(languag
     assert len(set(ids)) == len(ids)
     assert {of["href"][1:] for tag, of in found.tags if tag == "a" and of.get("href")} <= set(ids)
     assert ("lang", language) in dict(found.tags)["html"].items()
-
-
-def test_a_table_that_a_deck_spreads_over_slides_is_one():
-    story = made_story()
-    heads = (Column("Model", 0.5), Column("Largest", 0.5))
-    pages = [
-        replace(story.appendix[0], key=key, title=f"All values ({n}/2)", statements=(), visual=Table(heads, rows))
-        for n, (key, rows) in enumerate(
-            (("values", (Heading("text"), ("a", "1"))), ("values-2", (Heading("text"), ("b", "2")))), start=1
-        )
-    ]
-    shown = render_html(replace(story, appendix=(*pages, *story.appendix)), ORIGIN).decode()
-    section = shown.partition('<section id="values"')[2].partition("</section>")[0]
-    assert "<h2>All values</h2>" in section and "values-2" not in shown
-    assert section.count('class="heading"') == 1 and section.count("<td>") == 4
 
 
 def test_a_hostile_name_is_text_everywhere():
