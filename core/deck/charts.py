@@ -50,9 +50,6 @@ MARKERS = {
     "plus": XL_MARKER_STYLE.PLUS,
     "dash": XL_MARKER_STYLE.DASH,
 }
-LABEL_POSITIONS: dict[str, Any] = {
-    side: getattr(XL_LABEL_POSITION, side.upper()) for side in ("above", "below", "left", "right")
-}
 LEFT, BOTTOM, TOP, RIGHT = layout.PLOT_MARGINS
 ROWS_TOP = 0.35
 """Inches above rows, for the names of guides."""
@@ -60,10 +57,18 @@ SMALL_MARGINS = (0.5, 0.45, 0.2, 0.12)
 """Of a chart in a gallery: left, above, right and below."""
 MOST_NAME_SHARE = 0.36
 """Of the width, for names at the ends of lines."""
-ROW_SIZES, ROW_LINES = (20, 18, 16, layout.SMALLEST), 2
-"""Letters of rows, the fewer there are, the larger, and the lines that a name may take."""
-MARKS_SHARES = (0.45, 0.35, 0.25)
-"""Of the width, at least, for the marks of rows between their names and values: in any letters, then in the smallest."""
+ROW_LINES = 2
+"""That a name of a row may take."""
+ROW_FITS = (
+    (20, 0.45),
+    (18, 0.45),
+    (16, 0.45),
+    (layout.SMALLEST, 0.45),
+    (layout.SMALLEST, 0.35),
+    (layout.SMALLEST, 0.25),
+)
+"""Letters of rows, the fewer there are, the larger, and the share of the width that is left for the marks between names and
+values."""
 BESIDE_ROWS = 0.25
 """Inches between the names of rows and the least value, and between the greatest and the values as they are written."""
 LABEL_OFFSET = 0.15
@@ -95,8 +100,14 @@ def draw_chart(slide: Slide, box: Box, chart: Chart, is_small: bool = False) -> 
     series, sides = _in_rows(chart, plot) if chart.y.is_ordered else (chart.series, _sides_of_names(chart, plot))
     # Longest series first: LibreOffice drops a series that stands before a longer one. Grey ones behind the others.
     lines = sorted(series, key=lambda item: (-len(item.points), item.colour is not None))
-    items: list[Series | Guide] = sorted([*chart.guides, *lines], key=lambda item: -_length(item))
-    kind, content = XL_CHART_TYPE.XY_SCATTER_LINES_NO_MARKERS, _scatter_data(items, chart)
+    items: list[Series | Guide] = sorted(
+        [*chart.guides, *lines], key=lambda item: -2 if isinstance(item, Guide) else -len(item.points)
+    )
+    kind, content = XL_CHART_TYPE.XY_SCATTER_LINES_NO_MARKERS, _Workbook(number_format="General")
+    for item in items:
+        data = content.add_series(item.name)
+        for x, y in item.ends(chart) if isinstance(item, Guide) else ((one.x, one.y) for one in item.points):
+            data.add_data_point(x, y)
     left, top, width, height = (Inches(length) for length in box)
     holder: Any = next(
         (item for item in slide.placeholders if item.placeholder_format.type == PP_PLACEHOLDER.CHART), None
@@ -140,17 +151,18 @@ def draw_chart(slide: Slide, box: Box, chart: Chart, is_small: bool = False) -> 
 
 
 def _in_rows(chart: Chart, plot: _Plot) -> tuple[list[Series], dict[Point, Side]]:
-    """The series, the names of rows as points at the left edge and their values at the right one; intervals as lines between two
-    points, because LibreOffice reads no horizontal error bars."""
+    """The series from below, the names of rows as points at the left edge and their values at the right one; intervals as
+    lines between two points, because LibreOffice reads no horizontal error bars."""
     room = plot.left - BESIDE_ROWS + 0.01  # the widest name fits exactly
+    ends = chart.y.low + chart.y.high
     names = []
     for row, name in chart.y.labels:
         lines = (f"{line}\u00a0\u00a0" for line in wrap_text(name, plot.points, 72 * room))  # beyond a mark at the edge
-        names.append(Point(chart.x.value(0.0), row, name="\n".join(lines)))
+        names.append(Point(chart.x.value(0.0), ends - row, name="\n".join(lines)))
     at_end = chart.x.value(1.0)
-    told = (value_text(point).replace("-", "−") for point in chart.points)
     values = [
-        Point(at_end, point.y, name=f"\u00a0\u00a0{text}") for point, text in zip(chart.points, told, strict=True)
+        Point(at_end, ends - point.y, name="\u00a0\u00a0" + value_text(point).replace("-", "−"))
+        for point in chart.points
     ]
     told_at = {"–": names, "[95 %]": values}
     series = [Series(name, tuple(points), None, False, is_named=False) for name, points in told_at.items()]
@@ -158,11 +170,11 @@ def _in_rows(chart: Chart, plot: _Plot) -> tuple[list[Series], dict[Point, Side]
     for line in chart.series:
         bare = []
         for point in line.points:
-            ends = [end for end in (point.left, point.right) if end is not None]
-            if len(ends) == 2:
-                first, last = (Point(end, point.y) for end in sorted(ends, key=chart.x.share))
+            y, limits = ends - point.y, [end for end in (point.left, point.right) if end is not None]
+            if len(limits) == 2:
+                first, last = (Point(end, y) for end in sorted(limits, key=chart.x.share))
                 series.append(Series(f"{point.name} [95 %]", (first, last), line.colour, is_named=False))
-            bare.append(replace(point, left=None, right=None, name=""))
+            bare.append(replace(point, y=y, left=None, right=None, name=""))
         series.append(replace(line, points=tuple(bare)))
     return series, sides
 
@@ -181,25 +193,6 @@ class _Workbook(XyChartData):
     @property
     def _workbook_writer(self) -> _Writer:
         return _Writer(self)
-
-
-def _scatter_data(items: Sequence[Series | Guide], chart: Chart) -> _Workbook:
-    content = _Workbook(number_format="General")
-    for item in items:
-        series = content.add_series(item.name)
-        for x, y in item.ends(chart) if isinstance(item, Guide) else _points(item, chart):
-            series.add_data_point(x, y)
-    return content
-
-
-def _length(item: Series | Guide) -> int:
-    return 2 if isinstance(item, Guide) else len(item.points)
-
-
-def _points(series: Series, chart: Chart) -> list[tuple[float, float]]:
-    """The points as (x, y) of the chart, where axes count from below and rows from the top."""
-    ends = chart.y.low + chart.y.high
-    return [(point.x, ends - point.y if chart.y.is_ordered else point.y) for point in series.points]
 
 
 def _plot(box: Box, chart: Chart, is_small: bool) -> _Plot:
@@ -225,8 +218,7 @@ def _plot_of_rows(box: Box, chart: Chart) -> _Plot:
         return max((text_width(text, points / 72) for text in texts), default=0.0)
 
     words = [word for name in names for word in name.split()]
-    of_smallest = ((layout.SMALLEST, share) for share in MARKS_SHARES[1:])
-    for points, share in (*((size, MARKS_SHARES[0]) for size in ROW_SIZES), *of_smallest):
+    for points, share in ROW_FITS:
         right = widest(values, points) + BESIDE_ROWS
         room = (1 - share) * box[2] - right - BESIDE_ROWS
         lines = max((len(wrap_text(name, points, 72 * room)) for name in names), default=1)
@@ -246,16 +238,6 @@ def _sides_of_names(chart: Chart, plot: _Plot) -> dict[Point, Side]:
     edges = (0.0, -0.1, plot.box[2] - plot.left, plot.height)
     sides = name_sides(points, to_plot, edges, LETTER)
     return {point: side for point, side in zip(points, sides, strict=True) if side}
-
-
-def leaves_names_out(box: Box, chart: Chart) -> bool:
-    """Whether some points have no room for their names."""
-    if chart.y.is_ordered:
-        return False
-    placed = _sides_of_names(chart, _plot(box, chart, is_small=False))
-    return any(
-        point.name and not line.is_named and point not in placed for line in chart.series for point in line.points
-    )
 
 
 def _set_plot_area(native: NativeChart, plot: _Plot) -> None:
@@ -278,9 +260,7 @@ def _style_axis(native_axis: Any, axis: Axis, with_grid: bool) -> None:
     native_axis.minimum_scale, native_axis.maximum_scale, native_axis.major_unit = axis.low, axis.high, axis.step
     native_axis.has_title = bool(axis.title)
     if axis.title:
-        frame = native_axis.axis_title.text_frame
-        frame.text = axis.title
-        frame.paragraphs[0].runs[0].font.size, frame.paragraphs[0].runs[0].font.bold = Pt(layout.SMALLEST), False
+        _write_title(native_axis.axis_title.text_frame, axis.title)
     native_axis.format.line.color.theme_color = MSO_THEME_COLOR.TEXT_1
     native_axis.format.line.color.brightness = 0.5
     native_axis.major_tick_mark = XL_TICK_MARK.NONE if axis.is_ordered else XL_TICK_MARK.OUTSIDE
@@ -304,12 +284,15 @@ def _style_axis(native_axis: Any, axis: Axis, with_grid: bool) -> None:
 def _title_value_axis(native: NativeChart, text: str) -> None:
     """Writes the title of the y axis horizontally above it, as the chart's title, because programs rotate axis titles."""
     native.has_title = True
-    frame = native.chart_title.text_frame
+    _write_title(native.chart_title.text_frame, text)
+    title = native.chart_title._element
+    _lay_out(title, title.find(qn("c:tx")), xMode="edge", yMode="edge", x="0.01", y="0.005")
+
+
+def _write_title(frame: Any, text: str) -> None:
     frame.text = text
     font = frame.paragraphs[0].runs[0].font
     font.size, font.bold = Pt(layout.SMALLEST), False
-    title = native.chart_title._element
-    _lay_out(title, title.find(qn("c:tx")), xMode="edge", yMode="edge", x="0.01", y="0.005")
 
 
 def _shorten_title(text: str, width: float) -> str:
@@ -347,24 +330,17 @@ def _style_series(native_series: Any, line: Series, plot: _Plot, sides: Mapping[
         else:
             marker.format.fill.solid()
             _set_colour(marker.format.fill.fore_color, line.colour)
+    if not line.is_line:  # the schema wants the bars of x before those of y
+        _add_error_bars(native_series, "x", [(p.x, p.left, p.right) for p in line.points], line.colour)
     if line.is_banded or not line.is_line:
         broad = BAND_BAR_WIDTH if line.mark == "none" else BAR_WIDTH
         _add_error_bars(native_series, "y", [(p.y, p.lower, p.upper) for p in line.points], line.colour, broad)
-    if not line.is_line:
-        _add_error_bars(native_series, "x", [(p.x, p.left, p.right) for p in line.points], line.colour)
     for number, point in enumerate(line.points):
         side = sides.get(point)
         if side and not line.is_named:
             across, down = SIDES[side]
-            _add_label(
-                native_series,
-                number,
-                point.name,
-                LABEL_POSITIONS[side.split()[-1]],
-                None,
-                down * CORNER * LETTER / plot.box[3] if across else 0.0,
-                plot.points,
-            )
+            moved = down * CORNER * LETTER / plot.box[3] if across else 0.0
+            _add_label(native_series, number, point.name, side.split()[-1], moved, points=plot.points)
 
 
 def _style_guide(series: Any, guide: Guide, height: float, chart: Chart) -> None:
@@ -374,37 +350,31 @@ def _style_guide(series: Any, guide: Guide, height: float, chart: Chart) -> None
     line.color.theme_color = MSO_THEME_COLOR.TEXT_1
     line.color.brightness = 0.4
     series.marker.style = XL_MARKER_STYLE.NONE
-    if not guide.name:
-        return
-    if guide.is_vertical:
-        _add_label(series, 1, guide.name, LABEL_POSITIONS["above"], None)
-    elif has_room_at_its_end(guide, chart):
-        _add_label(series, 1, guide.name, LABEL_POSITIONS["left"], None, -LABEL_OFFSET / height)
-    else:
-        _add_label(series, 0, guide.name, LABEL_POSITIONS["right"], None, -LABEL_OFFSET / height)
+    number, side, moved = 1, "above", 0.0
+    if not guide.is_vertical:
+        number, side = (1, "left") if has_room_at_its_end(guide, chart) else (0, "right")
+        moved = -LABEL_OFFSET / height
+    if guide.name:
+        _add_label(series, number, guide.name, side, moved)
 
 
 def _label_lines(named_lines: Sequence[tuple[Any, Series]], chart: Chart, plot: _Plot) -> None:
     """Writes each name at the end of its line, in its colour, moved up or down where two would overlap."""
     line_ends = [plot.down(chart.y, line.points[-1].y) for _, line in named_lines]
     gap = 1.3 * layout.SMALLEST / 72
-    places = (
-        spread_apart(line_ends, gap, plot.top + gap / 2, plot.top + plot.height - gap / 2)
-        if len(line_ends) > 1
-        else line_ends
-    )
+    places = spread_apart(line_ends, gap, plot.top + gap / 2, plot.top + plot.height - gap / 2)
     for (series, line), before, after in zip(named_lines, line_ends, places, strict=False):
         moved = (after - before) / plot.box[3]
-        _add_label(series, len(line.points) - 1, line.name, XL_LABEL_POSITION.RIGHT, line.colour, moved)
+        _add_label(series, len(line.points) - 1, line.name, "right", moved, line.colour)
 
 
 def _add_label(
     series: Any,
     number: int,
     text: str,
-    position: XL_LABEL_POSITION,
-    colour: int | None,
+    side: str,
     moved: float = 0.0,
+    colour: int | None = None,
     points: float = layout.SMALLEST,
 ) -> None:
     """A name beside a point; `moved` shifts it down by a share of the chart's height."""
@@ -418,7 +388,7 @@ def _add_label(
             font.bold = True
             font.color.theme_color = ACCENTS[colour % len(ACCENTS)]
     label.text_frame.word_wrap = False
-    label.position = position
+    label.position = getattr(XL_LABEL_POSITION, side.upper())
     if abs(moved) > 0.004:
         _lay_out(label._dLbl, label._dLbl.find(qn("c:idx")), x="0", y=f"{moved:.4f}")
 
@@ -450,14 +420,7 @@ def _add_error_bars(
         f'<c:noEndCap val="1"/><c:plus>{plus}</c:plus><c:minus>{minus}</c:minus>'
         f'<c:spPr><a:ln w="{Pt(points)}" cap="flat">{fill}</a:ln></c:spPr></c:errBars>'
     )
-    # The schema wants the bars of x before those of y.
-    before = series._element.find(qn("c:errBars"))
-    if before is not None and direction == "x":
-        before.addprevious(bars)
-    elif before is not None:
-        before.addnext(bars)
-    else:
-        series._element.find(qn("c:xVal")).addprevious(bars)
+    series._element.find(qn("c:xVal")).addprevious(bars)
 
 
 def set_alternative_text(shape: Any, text: str) -> None:

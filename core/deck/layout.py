@@ -9,7 +9,7 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 
 from core.deck.story import Column, Heading, Row, Statement, StorySlide, Table
 from core.figures.text import is_wide, phrases, text_width, wrap_text
@@ -202,14 +202,8 @@ def paginate(
     rows: Sequence[Row], columns: Sequence[Column], points: float, room: float = BODY_HEIGHT
 ) -> list[list[Row]]:
     """The fewest pages, filled as evenly as possible; a page repeats the heading that it continues."""
-    filled = _fill_pages(rows, columns, points, room)
-    if len(filled) < 2:
-        return filled
-    low, high = 0.0, room
-    for _step in range(12):
-        middle = (low + high) / 2
-        low, high = (middle, high) if len(_fill_pages(rows, columns, points, middle)) > len(filled) else (low, middle)
-    return _fill_pages(rows, columns, points, high)
+    filled = [_fill_pages(rows, columns, points, room * n / 20) for n in range(20, 4, -1)]
+    return [pages for pages in filled if len(pages) == len(filled[0])][-1]
 
 
 def _fill_pages(rows: Sequence[Row], columns: Sequence[Column], points: float, room: float) -> list[list[Row]]:
@@ -248,21 +242,16 @@ def shorten_for_page(story_slide: StorySlide, page: Page) -> StorySlide:
     ]
     if isinstance(visual, Table):
         whole, visual = visual, _fitting_table(visual, page.chart if fitting else page.body)
-        left = (*visual.rows, *[None] * (len(whole.rows) - len(visual.rows)))
-        cut = [row for row, shortened in zip(whole.rows, left, strict=True) if shortened != row]
+        cut = [row for row, shortened in zip_longest(whole.rows, visual.rows) if shortened != row]
         dropped += [row.text if isinstance(row, Heading) else _read_aloud(row, whole) for row in cut]
     return replace(story_slide, statements=tuple(fitting), visual=visual, speech=(*story_slide.speech, *dropped))
 
 
 def _read_aloud(row: tuple[str, ...], table: Table) -> str:
-    """`Decides: Head of support`; of more columns each cell with its title."""
-    cells = [
-        _("{name}: {relation}").format(name=column.title, relation=text)
-        for column, text in zip(table.columns[1:], row[1:], strict=True)
-        if text != "–"
-    ]
-    told = row[1] if len(row) == 2 else _(", ").join(cells)
-    return _("{name}: {relation}").format(name=row[0], relation=told)
+    """`m02: Score: 83.0, Rank by score: 1–4`: each cell with the title of its column."""
+    cells = zip(table.columns[1:], row[1:], strict=True)
+    told = (_("{name}: {relation}").format(name=column.title, relation=text) for column, text in cells if text != "–")
+    return _("{name}: {relation}").format(name=row[0], relation=_(", ").join(told))
 
 
 def _fitting_table(table: Table, box: Box) -> Table:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import datetime
 from io import BytesIO
 from typing import Any
@@ -12,20 +12,21 @@ from lxml import etree
 from pptx.enum.dml import MSO_THEME_COLOR
 from pptx.enum.shapes import PP_PLACEHOLDER
 from pptx.enum.text import MSO_ANCHOR, PP_ALIGN
-from pptx.oxml.ns import qn
+from pptx.oxml import parse_xml
+from pptx.oxml.ns import nsdecls, qn
 from pptx.presentation import Presentation as Deck
 from pptx.slide import Slide
 from pptx.util import Inches, Pt
 
 from core.deck import layout
-from core.deck.charts import draw_chart, leaves_names_out, set_alternative_text
+from core.deck.charts import draw_chart, set_alternative_text
 from core.deck.layout import Box, shorten_for_page
 from core.deck.story import Heading, Story, StorySlide, Table, Visual, is_query
 from core.deck.template import Template, adapt_placeholders, own_template
 from core.figures.chart import Block, Blocks, Chart, Gallery
 from core.figures.text import unbroken
 from core.locale import _, speaking, spoken
-from core.wording import joined_sentences
+from core.wording.labels import day
 
 
 def draw_deck(
@@ -45,11 +46,11 @@ def draw_deck(
 
 def _draw(story: Story, template: Template | None) -> Deck:
     drawn_on = template or own_template()
-    presentation = drawn_on.deck
+    presentation, foot = drawn_on.deck, " · ".join(("Workdim", day(story.made_on)))
     for number, story_slide in enumerate(story):
-        slide = draw_slide(drawn_on, story_slide, number < len(story.slides))
+        slide = draw_slide(drawn_on, story_slide, foot, number < len(story.slides))
         if template is not None:
-            adapt_placeholders(template, slide, story_slide.source)
+            adapt_placeholders(template, slide, foot)
     properties = presentation.core_properties
     properties.title = story.title[:255]
     properties.author = properties.last_modified_by = "Workdim"
@@ -67,8 +68,9 @@ def _draw(story: Story, template: Template | None) -> Deck:
     return presentation
 
 
-def draw_slide(template: Template, story_slide: StorySlide, is_core: bool = True) -> Slide:
-    """Draws one slide on the layout that fits its content; slides of the appendix have smaller letters."""
+def draw_slide(template: Template, story_slide: StorySlide, foot: str, is_core: bool = True) -> Slide:
+    """Draws one slide on the layout that fits its content; slides of the appendix have smaller letters. `foot` says who made
+    it, and when."""
     with_chart, with_text = isinstance(story_slide.visual, Chart), bool(story_slide.statements)
     slide, page = template.deck.slides.add_slide(template.layout_for(with_chart, with_text)), template.page
     if is_core and page.is_small:
@@ -81,7 +83,7 @@ def draw_slide(template: Template, story_slide: StorySlide, is_core: bool = True
     for holder in list(slide.placeholders):  # those that stayed empty
         if holder.has_text_frame and not holder.text_frame.text:
             holder._element.getparent().remove(holder._element)
-    add_footer(slide, story_slide.source)
+    add_footer(slide, foot)
     notes: Any = slide.notes_slide.notes_text_frame
     sources = ["", _("Sources:"), *story_slide.sources] if story_slide.sources else []
     notes.text = "\n".join([*story_slide.speech, *sources])
@@ -150,11 +152,8 @@ def _write(paragraph: Any, text: str, points: float, colour: MSO_THEME_COLOR, is
 
 
 def _draw_visual(slide: Slide, visual: Visual, box: Box, is_core: bool) -> None:
-    key = visual.key
-    if isinstance(visual, Chart) and leaves_names_out(box, visual):
-        key = joined_sentences((key, _("Names: as many as have room.")))
-    key_room = layout.key_height(key, box[2])
-    inner = box if not key else (*box[:3], box[3] - key_room)
+    key, key_room = visual.key, layout.key_height(visual.key, box[2])
+    inner = (*box[:3], box[3] - key_room)
     below = box[1] + inner[3]
     match visual:
         case Chart():
@@ -178,8 +177,8 @@ BLOCKS_IN_A_ROW, MOST_BLOCK_ROWS = 10, 8
 
 
 def _draw_blocks(slide: Slide, box: Box, row_of_blocks: Blocks) -> None:
-    """The blocks with their numbers, and what each alone costs, as cells of a table, the darker the more; removed ones are white
-    in a frame, those only tried are framed. What that means stands below."""
+    """The blocks with their numbers, and what each alone costs, as cells of a table, the darker the more; those that go, or were
+    tried, are white. What that means stands below."""
     n = len(row_of_blocks.blocks)
     per_row = max(min(n, BLOCKS_IN_A_ROW), -(-n // MOST_BLOCK_ROWS))
     rows = -(-n // per_row)
@@ -188,12 +187,8 @@ def _draw_blocks(slide: Slide, box: Box, row_of_blocks: Blocks) -> None:
     frame: Any = slide.shapes.add_table(rows, per_row, *place)
     set_alternative_text(frame, row_of_blocks.alternative)
     frame._element.graphic.graphicData.tbl.tblPr.find(qn("a:tableStyleId")).text = NO_STYLE
-    removed = {divmod(position, per_row) for position, block in enumerate(row_of_blocks.blocks) if block.is_removed}
     for position, block in enumerate(row_of_blocks.blocks):
-        row, column = divmod(position, per_row)
-        beside = [(row, column - 1), (row, column + 1), (row - 1, column), (row + 1, column)]
-        framed = [(row, column) in removed or other in removed for other in beside]
-        _fill_block(frame.table.cell(row, column), block, framed, row_of_blocks.do_go)
+        _fill_block(frame.table.cell(*divmod(position, per_row)), block, row_of_blocks.do_go)
     place_of_legend = (box[0] + 0.1, box[1] + box[3] - legend, box[2] - 0.2, legend)
     paragraph = _add_text(slide, place_of_legend, "■", layout.SMALLEST)
     paragraph.runs[0].font.color.theme_color = MSO_THEME_COLOR.ACCENT_1
@@ -207,12 +202,10 @@ SHADES = (0.75, 0.5, 0.0, -0.4)
 """Brightness of a block by its shade."""
 
 
-def _fill_block(cell: Any, block: Block, framed: Sequence[bool], do_go: bool) -> None:
-    """`framed`: on the left, right, above and below; a line between two cells belongs to both."""
-    is_empty, frame_colour = block.is_removed and do_go, "accent2" if do_go else "tx1"
+def _fill_block(cell: Any, block: Block, do_go: bool) -> None:
     fill, letters = MSO_THEME_COLOR.ACCENT_1, _PLAIN if block.is_pale else MSO_THEME_COLOR.BACKGROUND_1
-    if is_empty:
-        fill, letters = MSO_THEME_COLOR.BACKGROUND_1, MSO_THEME_COLOR.ACCENT_2
+    if block.is_removed:
+        fill, letters = MSO_THEME_COLOR.BACKGROUND_1, MSO_THEME_COLOR.ACCENT_2 if do_go else _PLAIN
     cell.vertical_anchor = MSO_ANCHOR.MIDDLE
     cell.margin_left = cell.margin_right = cell.margin_top = cell.margin_bottom = Inches(0.01)
     cell.text_frame.word_wrap = False
@@ -224,14 +217,17 @@ def _fill_block(cell: Any, block: Block, framed: Sequence[bool], do_go: bool) ->
         _write(alone, block.told, layout.SMALLEST, letters)
     cell.fill.solid()
     cell.fill.fore_color.theme_color = fill
-    if not is_empty:
+    if not block.is_removed:
         cell.fill.fore_color.brightness = SHADES[block.shade]
-    properties = cell._tc.get_or_add_tcPr()
-    for number, (side, is_framed) in enumerate(zip(("lnL", "lnR", "lnT", "lnB"), framed, strict=True)):
-        colour = frame_colour if is_framed else "bg1"  # the schema wants lines before fills
-        line = etree.Element(qn(f"a:{side}"), w=str(Pt(2.25)), cap="flat", cmpd="sng")
-        etree.SubElement(etree.SubElement(line, qn("a:solidFill")), qn("a:schemeClr"), val=colour)
-        properties.insert(number, line)
+    for side in ("lnB", "lnT", "lnR", "lnL"):
+        _draw_edge(cell, side, 2.25, "bg1")
+
+
+def _draw_edge(cell: Any, side: str, points: float, colour: str, darker: str = "") -> None:
+    """A line at a side of a cell; the schema wants lines, in the order of left, right, top and bottom, before fills."""
+    fill = f'<a:solidFill><a:schemeClr val="{colour}">{darker}</a:schemeClr></a:solidFill>'
+    line = parse_xml(f'<a:{side} {nsdecls("a")} w="{Pt(points)}" cap="flat" cmpd="sng">{fill}</a:{side}>')
+    cell._tc.get_or_add_tcPr().insert(0, line)
 
 
 def _draw_gallery(slide: Slide, box: Box, gallery: Gallery) -> None:
@@ -284,22 +280,14 @@ def _draw_table(slide: Slide, box: Box, table: Table, points: float, stretch: fl
                 paragraph.font.size = Pt(points)
             if column.is_number and not is_heading:
                 paragraph.alignment = PP_ALIGN.RIGHT
-            _style_cell(cell, strong=index == 0, tinted=is_heading)
+            if is_heading:
+                cell.fill.solid()
+                cell.fill.fore_color.theme_color = MSO_THEME_COLOR.BACKGROUND_2
+            if index == 0:
+                _draw_edge(cell, "lnB", 1.5, "accent1")
+            else:
+                _draw_edge(cell, "lnB", 0.5, "bg2", '<a:lumMod val="85000"/>')
     return sum(heights)
-
-
-def _style_cell(cell: Any, strong: bool, tinted: bool) -> None:
-    """Draws a line below the row and fills the cell; the schema wants lines before fills."""
-    properties = cell._tc.get_or_add_tcPr()
-    if tinted:
-        cell.fill.solid()
-        cell.fill.fore_color.theme_color = MSO_THEME_COLOR.BACKGROUND_2
-    line = etree.Element(qn("a:lnB"), w=str(Pt(1.5 if strong else 0.5)), cap="flat", cmpd="sng")
-    fill = etree.SubElement(line, qn("a:solidFill"))
-    colour = etree.SubElement(fill, qn("a:schemeClr"), val="accent1" if strong else "bg2")
-    if not strong:
-        etree.SubElement(colour, qn("a:lumMod"), val="85000")
-    properties.insert(0, line)
 
 
 def _add_text(slide: Slide, box: Box, text: str, points: float, is_quiet: bool = False) -> Any:
@@ -318,7 +306,7 @@ def _add_text(slide: Slide, box: Box, text: str, points: float, is_quiet: bool =
 LANGUAGE_TAGS = {"en": "en-US", "ja": "ja-JP"}
 
 
-def add_footer(slide: Slide, source: str) -> None:
+def add_footer(slide: Slide, foot: str) -> None:
     """Adds the footer and the slide number, which python-pptx does not copy from the layout."""
     placeholders: Any = slide.slide_layout.placeholders
     for holder in placeholders:
@@ -329,7 +317,7 @@ def add_footer(slide: Slide, source: str) -> None:
             element.nvSpPr.cNvPr.set("id", str(free_id))
             slide.shapes._spTree.append(element)
             if kind == PP_PLACEHOLDER.FOOTER:
-                next(s for s in slide.placeholders if s._element is element).text_frame.text = source
+                next(s for s in slide.placeholders if s._element is element).text_frame.text = foot
 
 
 def set_language(element: etree._Element) -> None:
@@ -341,16 +329,7 @@ def set_language(element: etree._Element) -> None:
             run.insert(0, properties)
         properties.set("lang", LANGUAGE_TAGS.get(spoken(), spoken()))
         if spoken() == "ja" and properties.find(qn("a:ea")) is None:
-            _insert_in_order(properties, etree.Element(qn("a:ea"), typeface="+mn-ea"))
+            later = ("a:cs", "a:sym", "a:hlinkClick", "a:hlinkMouseOver", "a:extLst")
+            properties.insert_element_before(parse_xml(f'<a:ea {nsdecls("a")} typeface="+mn-ea"/>'), *later)
     for properties in element.iter(qn("a:endParaRPr"), qn("a:defRPr")):
         properties.set("lang", LANGUAGE_TAGS.get(spoken(), spoken()))
-
-
-def _insert_in_order(properties: etree._Element, ea: etree._Element) -> None:
-    """The schema wants a:ea after a:latin and the fill, before a:cs, a:sym and links."""
-    later = [properties.find(qn(tag)) for tag in ("a:cs", "a:sym", "a:hlinkClick", "a:hlinkMouseOver", "a:extLst")]
-    first = next((element for element in later if element is not None), None)
-    if first is None:
-        properties.append(ea)
-    else:
-        first.addprevious(ea)

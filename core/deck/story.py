@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
-from typing import Any, Literal
+from typing import Any
 
 from core.figures.chart import Blocks, Chart, Gallery
 from core.figures.text import is_wide
@@ -20,22 +20,6 @@ from core.pilots.saved import Recipe
 from core.sources import Source, Text, changed
 from core.tables import RecipeNumberRow
 
-Case = Literal[
-    "related_as_registered",
-    "related_other_way",
-    "not_related",
-    "cannot_tell",
-    "hint",
-    "incomplete",
-    "no_pilot",
-    "choice",
-    "plan",
-]
-"""Which slides the data call for: by the answer of a pilot; a pilot that lacks models or scores, or holds vetoed runs; no
-pilot; a choice by a rule; a layer plan."""
-
-MOST_SLIDES = 5
-"""Without the appendix."""
 MOST_NAMED = 6
 """Rows of a table that its description names."""
 
@@ -109,8 +93,6 @@ class StorySlide:
     """A sentence of at most two lines, with its number."""
     statements: tuple[Statement, ...] = ()
     visual: Visual | None = None
-    source: str = ""
-    """In the footer: who made it, and when."""
     speech: tuple[str, ...] = ()
     """Speaker notes, in paragraphs: what the slide does not say."""
     sources: tuple[str, ...] = ()
@@ -121,7 +103,6 @@ class StorySlide:
 
 @dataclass(frozen=True)
 class Story:
-    case: Case
     language: str
     made_on: date
     title: str
@@ -231,9 +212,7 @@ def _cleaned_text(text: str) -> Text:
     text = Text(text).substituted(CONTROL_CHARACTERS, lambda _found: "")
     if is_query(text):
         return text
-    text = text.substituted(RIGHT_TO_LEFT_NAME, lambda found: f"{found[1]}{LEFT_TO_RIGHT_MARK}")
-    text = text.substituted(r"\b(\d+)-shot", lambda found: f"{found[1]}{WORD_JOINER}-{WORD_JOINER}shot")
-    return _with_minus(text.substituted(r"\|(rho|ρ)\|", lambda found: f"|{WORD_JOINER}{found[1]}{WORD_JOINER}|"))
+    return _with_minus(text.substituted(RIGHT_TO_LEFT_NAME, lambda found: f"{found[1]}{LEFT_TO_RIGHT_MARK}"))
 
 
 def _with_minus(text: Text) -> Text:
@@ -249,8 +228,6 @@ def _with_minus(text: Text) -> Text:
 
 CONTROL_CHARACTERS = f"[\x00-\x1f\x7f-\x9f\ufffe\uffff\ud800-\udfff{DIRECTION_CONTROLS}]"
 """Characters that XML forbids, that turn the direction of text, and line breaks, which a name does not need."""
-WORD_JOINER = "\u2060"
-"""Prevents a line break."""
 LEFT_TO_RIGHT_MARK = "\u200e"
 RIGHT_TO_LEFT_NAME = re.compile(rf"([\u0590-\u08ff][^\s、。,;:；：()（）{LEFT_TO_RIGHT_MARK}]*){LEFT_TO_RIGHT_MARK}?")
 """A name in Arabic or Hebrew: numbers behind it would otherwise be set to its left, intervals reversed."""

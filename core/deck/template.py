@@ -43,7 +43,7 @@ _KEPT = {RT.SLIDE_MASTER, RT.NOTES_MASTER, RT.THEME, RT.PRES_PROPS, RT.VIEW_PROP
 _KEPT_OF_LAYOUTS = {RT.SLIDE_MASTER, RT.SLIDE_LAYOUT, RT.THEME, RT.IMAGE}
 _HEADINGS = (KIND.TITLE, KIND.CENTER_TITLE, KIND.VERTICAL_TITLE)
 _FOOTERS = (KIND.FOOTER, KIND.SLIDE_NUMBER, KIND.DATE)
-_LARGEST_TITLE, _SMALLEST_TITLE = 28.0, 16.0
+_TITLE_SIZES = range(28, 15, -2)
 """Titles are sentences: in the size that many templates use for three words they would differ from slide to slide."""
 
 REMARKS = {
@@ -132,16 +132,14 @@ def _template(deck: Deck, name: str) -> Template:
 def adapt_placeholders(template: Template, slide: Slide, foot: str) -> None:
     """Adapts the layout's placeholders of a slide that was drawn on the template's page.
 
-    The title keeps the layout's font and gets its size, or the largest at which it fits; `foot` becomes a line of its own
+    The title keeps the layout's font and gets the largest size at which it fits; `foot` becomes a line of its own
     where the layout has no footer or one that is too small.
     """
     for shape in [holder for holder in slide.placeholders if holder.has_text_frame]:  # a chart may stand in the others
         frame, box = shape.text_frame, _box(shape)
         if _kind(shape) in _HEADINGS:
             frame.text = title = frame.text.replace("\v", "")  # where a line ends depends on the layout's own width
-            largest = min(_inherited_size(template, shape), _LARGEST_TITLE)
-            sizes = [largest - 2 * n for n in range(40) if largest - 2 * n > _SMALLEST_TITLE] + [_SMALLEST_TITLE]
-            size = fitting_size([title], (*box[:3], box[3] + 0.1), sizes)
+            size = fitting_size([title], (*box[:3], box[3] + 0.1), _TITLE_SIZES)
             frame.text = break_at_phrase(title, box[2] - 0.2, size)
             _set_size(shape, size)
         elif _kind(shape) == KIND.FOOTER:
@@ -149,7 +147,7 @@ def adapt_placeholders(template: Template, slide: Slide, foot: str) -> None:
                 shape._element.getparent().remove(shape._element)
             else:
                 _set_size(shape, SOURCE_SIZE)
-    if foot and not _has(slide, (KIND.FOOTER,)):
+    if not _has(slide, (KIND.FOOTER,)):
         left, top, width, height = template.room
         line: Any = slide.shapes.add_textbox(Inches(left), Inches(top + height), Inches(0.88 * width), Inches(0.25))
         line.text_frame.word_wrap = True
@@ -328,18 +326,3 @@ def _set_size(shape: Any, size: float) -> None:
             run.font.size = Pt(size)
         for field in paragraph._p.iter(qn("a:fld")):
             field.get_or_add_rPr().set("sz", str(round(100 * size)))
-
-
-def _inherited_size(template: Template, shape: Any) -> float:
-    """The letter size of a title in layout or master."""
-    inherited = next((holder for holder in shape.part.slide_layout.placeholders if _kind(holder) == _kind(shape)), None)
-    master: Any = template.content.slide_master
-    places = [inherited._element] if inherited is not None else []
-    places += [holder._element for holder in master.placeholders if _kind(holder) in _HEADINGS]
-    places += master._element.findall(f"{qn('p:txStyles')}/{qn('p:titleStyle')}")
-    for place in places:
-        for style in place.iter(qn("a:lvl1pPr")):
-            run = style.find(qn("a:defRPr"))
-            if run is not None and (run.get("sz") or "").isdecimal():
-                return int(run.get("sz")) / 100
-    return 28.0

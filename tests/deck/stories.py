@@ -52,8 +52,8 @@ def made_story(language: str = "en", name: str = "made-up-big", n_models: int = 
     keys = ("question", "answer", "profiles", "relation", "size", "saving", "next")
     shown = (None, None, chart, scatter, table, blocks, Gallery(small, "All of them."))
     slides = [
-        StorySlide(key, f"{key} of {name}", said, drawn, "run_summaries, run …0001", "General use.", run_ids=RUNS[:1])
+        StorySlide(key, f"{key} of {name}", said, drawn, ("General use.",), run_ids=RUNS[:1])
         for key, drawn in zip(keys, shown, strict=True)
     ]
     more = StorySlide("glossary", "Glossary", said[1:], speech=("Say this.",), sources=("106: run_summaries.",))
-    return Story("cannot_tell", language, date(2026, 11, 26), f"About {name}", tuple(slides), (more,))
+    return Story(language, date(2026, 11, 26), f"About {name}", tuple(slides), (more,))

@@ -94,7 +94,7 @@ def cell_height(cell, column) -> float:
 
 
 def test_nothing_overflows_or_overlaps(decks):
-    for story, presentation in decks:
+    for _story, presentation in decks:
         for number, slide in enumerate(presentation.slides):
             boxes = []
             for shape in slide.shapes:
@@ -110,13 +110,7 @@ def test_nothing_overflows_or_overlaps(decks):
             for one, other in combinations(boxes, 2):
                 across = min(one[3], other[3]) - max(one[1], other[1])
                 down = min(one[4], other[4]) - max(one[2], other[2])
-                assert across < 0.05 or down < 0.05, (
-                    story.case,
-                    number,
-                    slide.shapes.title.text_frame.text,
-                    one,
-                    other,
-                )
+                assert across < 0.05 or down < 0.05, (number, slide.shapes.title.text_frame.text, one, other)
 
 
 @pytest.fixture(scope="module")
@@ -206,11 +200,11 @@ def test_every_core_slide_has_one_chart_or_table_and_fills_more_than_half_of_its
     for story, presentation in decks:
         for told, slide in zip(story.slides, presentation.slides, strict=False):
             pictures = [shape for shape in slide.shapes if shape.has_chart or shape.has_table]
-            assert len(pictures) == max(1, len(charts_of(told))), (story.case, told.key)
+            assert len(pictures) == max(1, len(charts_of(told))), told.key
             boxes = [box_of(shape) for shape in slide.shapes if shape.top >= Inches(layout.BODY_TOP - 0.1)]
             feet = [box for box in boxes if box[1] < layout.BODY_TOP + layout.BODY_HEIGHT]
             used = sum((right - left) * (low - top) for left, top, right, low in feet)
-            assert used >= USED * room, (story.case, story.language, told.key, used / room)
+            assert used >= USED * room, (story.language, told.key, used / room)
 
 
 def test_charts_are_native_and_hold_what_the_story_holds(decks):
@@ -303,7 +297,7 @@ def test_slides_have_the_titles_of_the_story(decks):
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_control_characters_in_names_stop_no_deck(language):
     broken = Model("bad\x00na\ufffeme", corpus="te\x02xt", base_relation="tuned\x03")
-    presentation = opened(build_story(of_models(broken, Model("b"), language=language)))
+    presentation = opened(build_story(of_models(broken, language=language)))
     assert "badname" in presentation.slides[0].shapes.title.text_frame.text
 
 

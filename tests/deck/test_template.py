@@ -61,11 +61,12 @@ def renamed(content: bytes) -> bytes:
 
 SLIDE = story_of("cannot_tell", "en").slides[1]
 """A chart with statements beside it."""
+FOOT = "Workdim · 26 November 2026"
 
 
 def drawn(found: template.Template, title: str = "A title"):
-    slide = draw_slide(found, replace(SLIDE, title=title))
-    template.adapt_placeholders(found, slide, SLIDE.source)
+    slide = draw_slide(found, replace(SLIDE, title=title), FOOT)
+    template.adapt_placeholders(found, slide, FOOT)
     return slide
 
 
@@ -97,8 +98,8 @@ def test_everything_fits_into_the_room_that_the_layout_leaves_in_letters_of_14_p
     assert left >= 0 and top >= 0 and left + wide <= width and top + high <= height
     told = [story_of(*which).slides for which in (("related_other_way", "en"), ("many_models", "ja"), ("plan", "ja"))]
     for one in (slide for slides in told for slide in slides):
-        slide = draw_slide(found, one)
-        template.adapt_placeholders(found, slide, one.source)
+        slide = draw_slide(found, one, FOOT)
+        template.adapt_placeholders(found, slide, FOOT)
         for shape in slide.shapes:
             if shape.is_placeholder and shape.placeholder_format.type in (*template._FOOTERS, *template._HEADINGS):
                 continue
