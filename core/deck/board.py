@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, Literal, TypeVar
 
 import polars as pl
 
@@ -45,7 +45,7 @@ class Panel:
 
     title: str
     visual: Visual
-    statements: tuple[Statement | str, ...] = ()
+    statements: tuple[Statement, ...] = ()
     say: tuple[str, ...] = ()
     """What the slide does not say: how it is to be read, cautions."""
 
@@ -72,12 +72,10 @@ class Option:
 
 @dataclass(frozen=True)
 class Decision:
-    asked: str
-    """What is to be decided, without who and when."""
     title: str
     """Of the last slide."""
     options: tuple[Option, ...]
-    """The first is recommended."""
+    """What is to be decided between; the first is recommended."""
     advice: str = ""
     """The same in the title of a pilot's answer, where it is neither to choose by score nor to adopt nothing."""
 
@@ -111,40 +109,47 @@ class Board:
         return [look for look in self.looks if look.sure != "impossible"]
 
     @property
+    def tried(self) -> list[Look]:
+        return [look for look in self.possible if look.sure != "untested"]
+
+    @property
+    def changing(self) -> list[str]:
+        """Names of those that speak against the answer."""
+        return [look.name for look in self.looks if look.sure in ("depends", "fails") and look.agrees is None]
+
+    @property
     def how_sure(self) -> Sure:
         """An answer that holds is no surer than the cross-checks let it be: one that differs makes it depend on
         the way, and while one is not tried, nobody knows."""
         found = {look.sure for look in self.possible if look.agrees is None}
         if self.sure != "holds" or not found:
             return self.sure
-        if found & {"depends", "fails"}:
+        if self.changing:
             return "depends"
         return "untested" if "untested" in found else "unclear" if "unclear" in found else "holds"
 
 
 def five_slides(data: DeckData, board: Board, runs: pl.DataFrame | None) -> Iterator[StorySlide]:
     """At most five: a deck without a second chart, other looks or models to compare goes without that slide."""
-
-    def made(key: str, panel: Panel) -> StorySlide:
-        shown = (panel.title, panel.statements, panel.visual)
-        slide = make_slide(data, key, *shown, board.tables, runs, board.sources, panel.say)
-        return layout.shorten_for_page(slide, layout.OWN_PAGE)
-
     beside = (
         Statement(board.number, is_large=True),
         Statement(board.meaning, is_main=True),
         Statement(_sure_text(board), _("How sure")),
         *board.answer.statements,
-        Statement(_asked_text(data, board.decision.asked), _("Decision asked")),
+        Statement(_asked_text(data, board.decision), _("Decision asked")),
     )
-    yield made("answer", replace(board.answer, statements=beside))
-    if board.evidence is not None:
-        yield made("evidence", board.evidence)
-    if _tried(board).tried:  # else the last slide names what was not tested
-        yield made("looks", _looks_panel(board))
-    if board.compared is not None:
-        yield made("compared", board.compared)
-    yield made("options", _options_panel(board))
+    panels = {
+        "answer": replace(board.answer, statements=beside),
+        "evidence": board.evidence,
+        "looks": _looks_panel(board) if board.tried else None,  # else the last slide names what was not tested
+        "compared": board.compared,
+        "options": _options_panel(board),
+    }
+    for key, panel in panels.items():
+        if panel is not None:
+            shown = (panel.title, panel.statements, panel.visual)
+            slide = make_slide(key, *shown, board.tables, runs, board.sources, panel.say)
+            yield layout.shorten_for_page(slide, layout.OWN_PAGE)
 
 
 def table_of_models(columns: tuple[Column, ...], rows: Sequence[Row], source: str, *key: str) -> Table:
@@ -186,77 +191,48 @@ def sure_name(sure: str) -> str:
     return f"{word.mark} {translated(word.name)}"
 
 
-class _Tried(NamedTuple):
-    """How many cross-checks can be made, were made, and agree."""
-
-    total: int
-    tried: int
-    n: int
-
-
-def _tried(board: Board) -> _Tried:
-    tried = [look for look in board.possible if look.sure != "untested"]
-    agreeing = sum(look.sure == "holds" if look.agrees is None else look.agrees for look in tried)
-    return _Tried(*(counted(n, "cross-checks") for n in (len(board.possible), len(tried), agreeing)))
-
-
 def _sure_text(board: Board) -> str:
-    sure, found = sure_name(board.how_sure), _tried(board)
-    if not found.total:
+    sure = sure_name(board.how_sure)
+    if not board.possible:
         return sure
-    if not found.tried:
-        names = _(", ").join(one.name for one in board.possible)
-        return _("{sure}: no cross-check made ({names})").format(sure=sure, names=names)
-    if board.how_sure == "untested":
-        n = counted(found.total - found.tried, "cross-checks")
-        return _("{sure}: {n} of {total} cross-checks not made").format(sure=sure, n=n, total=found.total)
-    if failing := [one.name for one in board.looks if one.sure == "fails" and one.agrees is None]:
-        template = _("{sure}: {tried} of {total} cross-checks made; fails: {names}")
-        return template.format(sure=sure, names=_(", ").join(failing), **found._asdict())
+    agreeing = sum(look.sure == "holds" if look.agrees is None else look.agrees for look in board.tried)
     return _(
         "{sure}: {tried} of {total} cross-checks made, {n} agrees",
         "{sure}: {tried} of {total} cross-checks made, {n} agree",
         sure=sure,
-        **found._asdict(),
+        tried=counted(len(board.tried), "cross-checks"),
+        total=counted(len(board.possible), "cross-checks"),
+        n=counted(agreeing, "cross-checks"),
     )
 
 
-def _asked_text(data: DeckData, asked: str) -> str:
-    """What is asked, of whom, by when; what nobody entered is left out."""
-    who, when = data.decided_by, data.decide_by
-    if who and when:
-        return _("{who}, by {day}: {what}").format(who=who, day=day(when), what=asked)
-    if who:
-        return _("{who}: {what}").format(who=who, what=asked)
-    return _("By {day}: {what}").format(day=day(when), what=asked) if when else asked
+def _asked_text(data: DeckData, decision: Decision) -> str:
+    """By whom and when is decided between what is recommended and what stays else; what nobody entered is left out."""
+    until = _("by {day}").format(day=day(data.decide_by)) if data.decide_by else ""
+    asked = _(", ").join(filter(None, (data.decided_by, until)))
+    between = _("; ").join(option.what for option in (decision.options[0], decision.options[-1]))
+    return _(": ").join(filter(None, (asked, between)))
 
 
 def _looks_title(board: Board) -> str:
     """What changes the answer, or what a refusal rests on; else how much of it was tried. Marks that judge rise and fall say
     nothing of an answer that is about heights."""
-    changing = [one.name for one in board.looks if one.sure in ("depends", "fails") and one.agrees is None]
-    supporting, found = [one.name for one in board.looks if one.agrees], _tried(board)
-    if changing and board.judged:
-        return _("Cross-checks that leave the shape open: {names}").format(names=_(", ").join(changing))
-    if changing:
+    names, n_untried = _(", ").join(board.changing), len(board.possible) - len(board.tried)
+    supporting = [one.name for one in board.looks if one.agrees]
+    if names and board.judged:
+        return _("Cross-checks that leave the shape open: {names}").format(names=names)
+    if names:
         return _(
             "The cross-check “{names}” changes the answer",
             "These cross-checks change the answer: {names}",
-            n=counted(len(changing), "cross-checks"),
-            names=_(", ").join(changing),
+            n=counted(len(board.changing), "cross-checks"),
+            names=names,
         )
     if supporting and not board.judged:
         return _("What supports the answer: {names}").format(names=_(", ").join(supporting))
-    if found.tried < found.total:
-        n, impossible = (
-            counted(n, "cross-checks") for n in (found.total - found.tried, len(board.looks) - found.total)
-        )
-        title = _("Possible cross-checks not made: {n} of {total}")
-        if impossible:
-            title = _("Cross-checks not made: {n} of {total}; not possible here: {impossible} more")
-        return title.format(n=n, total=found.total, impossible=impossible)
-    if found.n == found.total:
-        return _("Every possible cross-check agrees")
+    if n_untried:
+        n, total = (counted(n, "cross-checks") for n in (n_untried, len(board.possible)))
+        return _("Possible cross-checks not made: {n} of {total}").format(n=n, total=total)
     return _("No cross-check contradicts the answer")
 
 
@@ -278,15 +254,14 @@ def _looks_panel(board: Board) -> Panel:
 
 
 def _options_panel(board: Board) -> Panel:
-    first, *others = board.decision.options
-    rows = [(_("{what} (recommended)").format(what=first.what), first.cost, first.outcome)]
-    rows += [(one.what, one.cost, one.outcome) for one in others]
+    recommended, *others = ((one.what, one.cost, one.outcome) for one in board.decision.options)
+    rows = ((_("{what} (recommended)").format(what=recommended[0]), *recommended[1:]), *others)
     # What slide 3 shows is not said again.
-    untested = [] if _tried(board).tried else [look.name for look in board.looks if look.sure == "untested"]
-    key = _("Not tested: {what}.").format(what=_(", ").join(untested)) if untested else ""
+    untested = _(", ").join(look.name for look in board.looks if look.sure == "untested" and not board.tried)
+    key = _("Not tested: {what}.").format(what=untested) if untested else ""
     return Panel(
         board.decision.title,
-        Table((Column(_("Option"), 0.42), Column(_("Time"), 0.2), Column(_("What follows"), 0.38)), tuple(rows), key),
+        Table((Column(_("Option"), 0.42), Column(_("Time"), 0.2), Column(_("What follows"), 0.38)), rows, key),
         say=(_("Times: as measured on this machine."),),
     )
 
@@ -295,10 +270,9 @@ def _options_panel(board: Board) -> Panel:
 
 
 def make_slide(
-    data: DeckData,
     key: str,
     title: str,
-    statements: Sequence[Statement | str] = (),
+    statements: Sequence[Statement] = (),
     visual: Visual | None = None,
     tables: Sequence[str] = (),
     runs: pl.DataFrame | None = None,
@@ -309,29 +283,21 @@ def make_slide(
     run_ids = () if runs is None else tuple(ids_of(runs))
     if runs is not None and not sources:
         sources = [f"{row.name}: {row.run_id}" for row in records(runs, Run)]
-    told = (Statement(one) if isinstance(one, str) else one for one in statements)
     return cleaned(
         StorySlide(
             key,
             layout.truncate(title, layout.TEXT_WIDTH, layout.TITLE_SIZES[-1], bold=True),
-            tuple(one for one in told if one.text),
+            tuple(one for one in statements if one.text),
             visual,
-            " · ".join(("Workdim", day(data.made_on))),
             tuple(speech),
-            tuple([", ".join(tables), *sources] if tables else sources),
+            tuple(filter(None, (", ".join(tables), *sources))),
             run_ids,
         )
     )
 
 
 def table_slides(
-    data: DeckData,
-    key: str,
-    title: str,
-    columns: tuple[Column, ...],
-    rows: Sequence[Row],
-    key_line: str = "",
-    **sources: Any,
+    key: str, title: str, columns: tuple[Column, ...], rows: Sequence[Row], key_line: str = "", **sources: Any
 ) -> Iterator[StorySlide]:
     """A table over as many slides as it needs: `title (1/2)`, `title (2/2)`; tables, runs and `sources` are of each."""
     filled = layout.paginate(
@@ -340,34 +306,20 @@ def table_slides(
     for number, page in enumerate(filled, start=1):
         numbered = title if len(filled) == 1 else title + f" ({number}/{len(filled)})"
         table = Table(columns, tuple(page), key_line)
-        yield make_slide(data, key if number == 1 else f"{key}-{number}", numbered, (), table, **sources)
+        yield make_slide(key if number == 1 else f"{key}-{number}", numbered, (), table, **sources)
 
 
-def check_table(checks: pl.DataFrame, runs: pl.DataFrame, most: int) -> Table:
-    """How many of the runs passed each check, with warnings and vetoes; checks beyond `most` are summed up in one row."""
+def check_table(checks: pl.DataFrame, runs: pl.DataFrame) -> Table:
+    """How many of the runs passed each check, with warnings and vetoes, the worst first."""
     outcomes = {"pass": "passed", "warn": "warned", "veto": "vetoed"}
-    worst = (
+    counts = (
         checks.filter(pl.col("run_id").is_in(ids_of(runs)))
         .group_by("check_name", "run_id")
         .agg(pl.col("outcome").cast(pl.Enum(list(outcomes))).max())
+        .group_by("check_name")
+        .agg((pl.col("outcome") == outcome).sum().alias(told) for outcome, told in outcomes.items())
+        .sort("vetoed", "warned", "check_name", descending=[True, True, False])
     )
-    counts = sorted(
-        ((check, Counter(found)) for check, found in worst.group_by("check_name").agg("outcome").iter_rows()),
-        key=lambda one: (-one[1]["veto"], -one[1]["warn"], one[0]),
-    )
-    rows: list[Row] = [
-        (
-            name("check", check),
-            *(shown(derived(found[key], "run_checks", f"{check} {told}")) for key, told in outcomes.items()),
-        )
-        for check, found in counts[:most]
-    ]
-    if rest := counts[most:]:
-        is_clean = not any(found["warn"] + found["veto"] for _check, found in rest)
-        further = _("{n} further check", "{n} further checks", n=counted(len(rest), "run_checks"))
-        rows.append((further, *((_("all"), "0", "0") if is_clean else ("–", "–", "–"))))
-    if not rows:
-        rows.append((slide_wording.checks_text(runs), "–", "–", "–"))
     return Table(
         (
             Column(_("Quality check"), 0.49),
@@ -375,6 +327,9 @@ def check_table(checks: pl.DataFrame, runs: pl.DataFrame, most: int) -> Table:
             Column(_("Warning"), 0.19, is_number=True),
             Column(_("Veto"), 0.15, is_number=True),
         ),
-        tuple(rows),
+        tuple(
+            (name("check", check), *(shown(derived(n, "run_checks", f"{check} {told}")) for told, n in found.items()))
+            for check, found in ((row.pop("check_name"), row) for row in counts.iter_rows(named=True))
+        ),
         _("Numbers of measurements; vetoed ones count in no claim."),
     )

@@ -9,7 +9,7 @@ from core.analysis.criteria import Candidate, ResolvedCriterion
 from core.analysis.decision import LEADING, SURE, track_record
 from core.deck.board import Board, Decision, Look, Option, Panel, Sure, table_of_models, told_drawn
 from core.deck.deck_data import AskedRule, DeckData
-from core.deck.story import Column, Statement, Table, Visual
+from core.deck.story import Column, Statement, Table
 from core.figures.chart import Chart
 from core.figures.decisions import criterion_chart, first_chart
 from core.locale import _
@@ -31,25 +31,23 @@ def choice_board(data: DeckData) -> Board:
     assert data.choice is not None and data.choice.answer.choice is not None, "a rule always has a decision"
     asked, answer = data.choice, data.choice.answer
     choice = data.choice.answer.choice
+    decision = choice.decision
     number, meaning = _number(answer, choice)
     values = _heaviest_values(asked, choice)
-    is_alone = values is not None and sum(one.share > 0 for one in choice.decision.criteria) == 1
+    is_alone = values is not None and sum(one.share > 0 for one in decision.criteria) == 1
     # Where one criterion alone weighs, its values say more than how often each model is first.
-    picture = values[0] if values and is_alone else _first_picture(asked, choice)
+    chart = values[0] if values and is_alone else first_chart(decision)
     evidence = _evidence(asked, choice, *values) if values and not is_alone else None
-    exclusions = (
-        decision_wording.exclusion_text(one, choice.decision, asked.saved.rule.assumptions)
-        for one in choice.decision.excluded
-    )
-    notes = (*decision_wording.note_lines(choice.decision), *exclusions)
-    compared: Panel | None = Panel(_table_title(choice), _model_table(asked, choice), say=notes)
-    is_all_drawn = not evidence and len(choice.decision.candidates) > 1 and not choice.decision.excluded
-    if is_all_drawn or isinstance(picture, Table):
-        compared = None  # a table of what the picture of the answer shows
+    assumed = asked.saved.rule.assumptions
+    exclusions = (decision_wording.exclusion_text(one, decision, assumed) for one in decision.excluded)
+    notes = (*decision_wording.note_lines(decision), *exclusions)
+    table, compared = _model_table(asked, choice), None
+    if chart and (evidence or decision.excluded or len(decision.candidates) < 2):  # else it shows what is on slide 1
+        compared = Panel(_table_title(choice), table, say=notes)
     return Board(
         answer=Panel(
             _title(asked),
-            picture,
+            told_drawn(chart, _n_candidates(choice), "rule_choices") if chart else table,
             (Statement(_criteria_text(asked, choice), _("The rule weighs")),),
             say=(
                 decision_wording.pilot_text(answer, asked.bits),
@@ -67,7 +65,7 @@ def choice_board(data: DeckData) -> Board:
         evidence=evidence,
         compared=compared,
         tables=TABLES,
-        sources=tuple(f"{one.name}: {one.run_id}" for one in choice.decision.candidates),
+        sources=tuple(f"{one.name}: {one.run_id}" for one in decision.candidates),
     )
 
 
@@ -136,25 +134,15 @@ def _number(answer: PilotChoice, choice: Choice) -> tuple[str, str]:
     if answer.word == "no_choice":
         number = Text("{} / {}").format(counted(len(decision.candidates), "rule_choices"), _total(choice))
         return number, _("models that have all that the rule asks for")
-    first, *others = _first_names(choice)
+    first = _first_names(choice)[0]
     if decision.share_first is not None:
         return share_text(decision.share_first), _(
             "how often {model} stays first as values vary within their errors"
         ).format(model=first)
-    if not others:
-        return shown(decision.totals[0], ".2f"), _("weighted mean of {model}").format(model=first)
-    meaning = _("weighted mean of {model}, 1 at most; {other} {total}")
-    total = shown(decision.totals[1], ".2f")
-    return shown(decision.totals[0], ".2f"), meaning.format(model=first, other=others[0], total=total)
+    return shown(decision.totals[0], ".2f"), _("weighted mean of {model}, 1 at most").format(model=first)
 
 
 # --- pictures ----------------------------------------------------------------------------------------------------
-
-
-def _first_picture(asked: AskedRule, choice: Choice) -> Visual:
-    """How often each model is first."""
-    chart = first_chart(choice.decision)
-    return told_drawn(chart, _n_candidates(choice), "rule_choices") if chart else _model_table(asked, choice)
 
 
 def _evidence(asked: AskedRule, choice: Choice, chart: Chart, best: Candidate, resolved: ResolvedCriterion) -> Panel:
@@ -168,17 +156,15 @@ def _evidence(asked: AskedRule, choice: Choice, chart: Chart, best: Candidate, r
     weight = _("Weight of this criterion: {share}.").format(share=share_text(resolved.share))
     return Panel(
         title.format(model=shortened_name(best.name, 30), criterion=name, first=_first_names(choice)[0]),
-        replace(chart, key=joined_sentences((chart.key, weight))),
+        told_drawn(replace(chart, key=joined_sentences((chart.key, weight))), _n_candidates(choice), "rule_choices"),
     )
 
 
 def _overlap(chart: Chart) -> bool:
-    """Whether the intervals of the first two rows do, or both have one value."""
+    """Whether the intervals of the first two rows do; a value without one is a point."""
     (line,) = chart.series
-    ends = [(one.left, one.right) for one in line.points[:2] if one.left is not None and one.right is not None]
-    if len({one.x for one in line.points[:2]}) == 1:
-        return True
-    return len(ends) == 2 and ends[0][0] <= ends[1][1] and ends[1][0] <= ends[0][1]
+    ends = [(one.x if one.left is None else one.left, one.x if one.right is None else one.right) for one in line.points]
+    return max(low for low, _high in ends[:2]) <= min(high for _low, high in ends[:2])
 
 
 def _heaviest_values(asked: AskedRule, choice: Choice) -> tuple[Chart, Candidate, ResolvedCriterion] | None:
@@ -190,10 +176,7 @@ def _heaviest_values(asked: AskedRule, choice: Choice) -> tuple[Chart, Candidate
     resolved = decision.criteria[heaviest]
     name = _name(choice, resolved, asked.bits)
     found = criterion_chart(decision, heaviest, asked.saved.rule.assumptions, name)
-    if found is None:
-        return None
-    chart, best = found
-    return told_drawn(chart, _n_candidates(choice), "rule_choices"), best, resolved
+    return found and (*found, resolved)
 
 
 def _model_table(asked: AskedRule, choice: Choice) -> Table:
@@ -287,23 +270,21 @@ def _decision(answer: PilotChoice, choice: Choice) -> Decision:
     stop = Option(_("Stop"), _("none"), _("the model in use stays"))
     names = _first_names(choice)
     if answer.use_class == HARMFUL:
-        test = Option(_("Test it on the task and its failures"), _("your choice"), _("reasons to choose or refuse"))
+        test = Option(_("Test it on the task"), _("your choice"), _("reasons to choose or refuse"))
         title = _("Nothing is chosen before its failures are tested")
-        return Decision(_("test on the task, or stop"), title, (test, stop))
+        return Decision(title, (test, stop))
     if answer.word == "no_choice":
         if "none_meets" in choice.decision.reasons:
             loosen = Option(
                 _("Loosen a threshold, or add models"), _("not known"), _("a choice among those that meet it")
             )
-            title = _("No model meets the thresholds of the rule")
-            return Decision(_("loosen the rule, or stop"), title, (loosen, stop))
+            return Decision(_("No model meets the thresholds of the rule"), (loosen, stop))
         bring = Option(_("Measure or score what is missing"), _("not known"), _("a choice among all of them"))
-        title = _("A choice takes two models that can be compared")
-        return Decision(_("bring what is missing, or stop"), title, (bring, stop))
+        return Decision(_("A choice takes two models that can be compared"), (bring, stop))
     if answer.word == "cannot_tell":
         what = _("Test {one} and {other}").format(one=names[0], other=names[1])
         both = Option(what, _("your choice"), _("which is better"))
-        return Decision(_("test both, or stop"), _("Your own task decides between the two"), (both, stop))
+        return Decision(_("Your own task decides between the two"), (both, stop))
     what, as_long = _("Pilot {model} on your own task").format(model=names[0]), _("your choice")
     more = [
         Option(_("Pilot {model} beside it").format(model=other), as_long, _("whether the order holds"))
@@ -311,11 +292,7 @@ def _decision(answer: PilotChoice, choice: Choice) -> Decision:
     ]
     options = (Option(what, as_long, _("gain and harm are known")), *more, stop)
     if answer.word == "leads":
-        title = _("A pilot settles what the rule leaves open")
-        return Decision(_("pilot it, alone or beside the next, or stop"), title, options)
-    asked = _("pilot {model}, or stop").format(model=names[0])
-    if more:
-        asked = _("pilot {model}, alone or beside {other}, or stop").format(model=names[0], other=names[1])
+        return Decision(_("A pilot settles what the rule leaves open"), options)
     n = counted(choice.decision.n, "rule_choices")  # with those that miss a threshold, which lost to it
     title = _("Best of {n} by the rule: a pilot decides on {model}").format(n=n, model=names[0])
-    return Decision(asked, title, options)
+    return Decision(title, options)

@@ -17,7 +17,6 @@ from core.analysis.ranking import (
     with_text_marks,
     without_other_pilots,
 )
-from core.deck.story import Case
 from core.errors import InputError
 from core.locale import spoken
 from core.pilots.pilot import Pilot
@@ -77,8 +76,9 @@ class DeckData:
     """The layer plan that the deck is about, if any."""
 
     @property
-    def case(self) -> Case:
-        """A pilot is incomplete while models or scores are missing or a check vetoes one of its runs."""
+    def case(self) -> str:
+        """Which slides the data call for: the word of a pilot's answer; `incomplete` while models or scores are missing or a
+        check vetoes one of its runs; `no_pilot`, `choice`, `plan`."""
         if self.plan is not None:
             return "plan"
         if self.choice is not None:
@@ -89,7 +89,7 @@ class DeckData:
         vetoed = any(model.is_vetoed for model in answer.models) or answer.population.vetoed.height
         if answer.population.missing or vetoed or set(answer.reasons) & UNANSWERED_REASONS:
             return "incomplete"
-        return answer.word  # type: ignore[return-value]
+        return answer.word
 
     @property
     def asked(self) -> Answer:

@@ -25,7 +25,7 @@ from core.deck.board import (
 )
 from core.deck.deck_data import DeckData
 from core.deck.story import Column, Statement, Table, Visual
-from core.figures.chart import Chart, Point
+from core.figures.chart import Chart
 from core.figures.scores import coefficient_chart, dimension_axis, relation_chart, score_axis
 from core.locale import _
 from core.questions.ranking_answer import Answer, RankedModel
@@ -37,7 +37,6 @@ from core.wording import slides as slide_wording
 from core.wording.labels import distinguishing_names, marked_name, shortened_name
 
 TABLES = ("run_summaries", "scores", "layer_replicates", "pilots")
-DAY_SECONDS = 24 * 3600.0
 
 
 def pilot_board(data: DeckData) -> Board:
@@ -49,7 +48,7 @@ def pilot_board(data: DeckData) -> Board:
     return Board(
         answer=Panel(
             slide_wording.pilot_title_text(data.case, data.pilot, answer, _total(data), decision.advice),
-            picture or check_table(data.checks, data.text_runs, MOST_ROWS),
+            picture or check_table(data.checks, data.text_runs),
             (Statement(best, _("Best by score")),) if best else (),
             say=(
                 *([data.pilot.question_in(data.language)] if data.pilot else []),
@@ -88,18 +87,12 @@ def _answered(data: DeckData) -> tuple[str, str, Visual | None, Sure]:
 
 
 def _plain_chart(chart: Chart, data: DeckData) -> Chart:
-    """The scatter with axes in plain words, which the notes tell in full; the name of the best by score says so."""
-    answer, best = data.asked, data.best_by_score
-    place = best and (best.dimension, best.score)
-
-    def named(one: Point) -> Point:
-        return replace(one, name=_("{name}, best").format(name=one.name)) if (one.x, one.y) == place else one
-
-    series = tuple(replace(line, points=tuple(map(named, line.points))) for line in chart.series)
+    """The scatter with axes in plain words, which the notes tell in full."""
+    answer = data.asked
     x = replace(chart.x, title=_("Dimension (spread inside the model)"))
     y = replace(chart.y, title=score_axis(answer, slide_wording.benchmark_text(answer)))
     keys = wording.joined_sentences((chart.key, *answer_wording.replicate_lines(answer)))
-    return replace(chart, x=x, y=y, series=series, key=keys)
+    return replace(chart, x=x, y=y, key=keys)
 
 
 _SURE: dict[str, Sure] = {
@@ -134,26 +127,21 @@ def _unscored(answer: Answer) -> list[str]:
 
 
 def _best_text(data: DeckData) -> str:
-    """`m02: 83.0, rank 1 to 4`; empty where no model can be first."""
+    """`m02: 83.0, rank 1–4`; empty where no model can be first."""
     best = data.best_by_score
     if best is None:
         return ""
     values = {"name": shortened_name(best.name, 40), "score": wording.number(best.score)}
     if not data.asked.ranked.has_score_errors:
         return _("{name}: {score}, first, error not known").format(**values)
-    return _("{name}: {score}, rank {ranks}").format(ranks=_ranks_text(best), **values)
+    ranks = _ranks(best.score_rank_low, best.score_rank_high)
+    return _("{name}: {score}, rank {ranks}").format(ranks=ranks, **values)
 
 
 def _ranks(low: int | None, high: int | None) -> str:
-    """In a cell of a table."""
     if low is None or high is None:
         return "–"
     return shown(low) if low == high else Text("{}–{}").format(low, high)
-
-
-def _ranks_text(best: RankedModel) -> str:
-    low, high = best.score_rank_low, best.score_rank_high
-    return shown(low) if low == high else _("{low} to {high}").format(low=low, high=high)
 
 
 def _model_lines(answer: Answer) -> list[str]:
@@ -208,11 +196,9 @@ def _evidence(data: DeckData) -> Panel | None:
     if chart is None:
         return Panel(
             _("Quality checks of measurements: {n}").format(n=counted(data.text_runs.height, "runs")),
-            check_table(data.checks, data.text_runs, MOST_ROWS),
+            check_table(data.checks, data.text_runs),
         )
-    statements: list[Statement | str] = [
-        Statement(slide_wording.direction_text(answer, data.case), _("Direction"), is_main=True)
-    ]
+    statements = [Statement(slide_wording.direction_text(answer, data.case), _("Direction"), is_main=True)]
     if relation.detectable is not None:
         line = _("With {n} models only ±{detectable} or more would be detected.")
         detectable = answer_wording.coefficient_text(relation.detectable)
@@ -235,7 +221,9 @@ def _compared(data: DeckData) -> Panel | None:
     title = _("{n} models side by side, best score first").format(n=counted(len(ordered), "scores"))
     if best := data.best_by_score:
         title = _("Best by score: {name}, rank {ranks} of {n}").format(
-            name=shortened_name(best.name, 40), ranks=_ranks_text(best), n=counted(len(ordered), "scores")
+            name=shortened_name(best.name, 40),
+            ranks=_ranks(best.score_rank_low, best.score_rank_high),
+            n=counted(len(ordered), "scores"),
         )
     key = [_("Best score first; rank 1 by dimension is the largest.")]
     if any(model.is_vetoed for model in ordered[:MOST_ROWS]):
@@ -355,8 +343,6 @@ def _without(name: str, answer: Answer, effect: LeaveOneOut | None) -> Look:
     names = {model.run_id: model.name for model in answer.models}
     lowest, highest = (answer_wording.coefficient_text(end) for end in (effect.lowest, effect.highest))
     told = _("correlation {lowest} to {highest}; {name} moves it most")
-    if lowest == highest:
-        told = _("correlation {lowest} whichever is left out")
     moving = names.get(effect.moves_most, effect.moves_most)
     return Look(name, sure, told.format(lowest=lowest, highest=highest, name=moving))
 
@@ -371,22 +357,20 @@ def _time(n: int, data: DeckData) -> str:
 def _decision(data: DeckData, looks: tuple[Look, ...]) -> Decision:
     relation = data.asked.relation
     is_cautious = data.pilot is not None and data.pilot.is_cautious
-    stop = Option(_("Choose by score, measure no more"), _("none"), _("dimension plays no part"))
+    stop = Option(_("Choose by score"), _("none"), _("dimension plays no part"))
     if is_cautious:
         stop = Option(_("Stop"), _("none"), _("the model in use stays"))
     if data.case == "incomplete":
-        asked = _("complete the pilot, or stop") if is_cautious else _("complete the pilot, or choose by score")
-        return _completion(data, asked, stop)
+        return _completion(data, stop)
     if is_cautious:  # as the title says, whatever was found
-        test = Option(_("Test it on the task and its failures"), _("your choice"), _("reasons to choose or refuse"))
+        test = Option(_("Test it on the task"), _("your choice"), _("reasons to choose or refuse"))
         title = _("The dimensions of {n} models decide nothing here; tests of the task do").format(n=relation.n)
-        return Decision(_("test on the task, or stop"), title, (test, stop))
+        return Decision(title, (test, stop))
     if data.case == "cannot_tell":
         more = max(0, relation.enough - relation.n)
         if not more:
             measure = Option(_("Measure more models"), _("not known"), _("the interval narrows"))
-            title = _("More models alone may not settle it")
-            return Decision(_("choose by score, or measure more"), title, (stop, measure))
+            return Decision(_("More models alone may not settle it"), (stop, measure))
         measure = Option(
             _("Measure and score {n} more model", "Measure and score {n} more models", n=more),
             _time(more, data),
@@ -395,86 +379,52 @@ def _decision(data: DeckData, looks: tuple[Look, ...]) -> Decision:
         title = _("More models would tell, not cross-checks: {n} in all; until then, choose by score").format(
             n=relation.enough
         )
-        asked = _("measure {n} more model, or choose by score", "measure {n} more models, or choose by score", n=more)
-        advice = _("measure {n} more, until then choose by score").format(n=more)
-        return Decision(asked, title, (measure, stop), advice)
+        return Decision(title, (measure, stop), _("measure {n} more, until then choose by score").format(n=more))
     if data.case == "hint":
         test = Option(_("Register it for unscored models"), _time(max(FEWEST_TEST, relation.n), data), _("a real test"))
-        title = _("A hint decides nothing; a test on models without scores yet would")
-        return Decision(_("choose by score, or test the hint"), title, (stop, test))
+        return Decision(_("A hint decides nothing; a test on models without scores yet would"), (stop, test))
     if data.case == "not_related":
         return _choice_by_score(data, looks, stop)
     return _extension(data, looks, stop)
 
 
 def _choice_by_score(data: DeckData, looks: tuple[Look, ...], stop: Option) -> Decision:
-    """Where dimension says too little: what could still say otherwise is measured first, unless that is known to take days."""
+    """Where dimension says too little: what could still say otherwise is measured first."""
     n = data.asked.relation.n
-    measure = _untested_option(data, looks)
-    if measure is None:
+    measure = _untested(data, looks)
+    if not measure:
         other = Option(_("Ask of models of another kind"), _time(n, data), _("an answer for those"))
-        return Decision(_("choose by score"), _("{n} models were enough to tell").format(n=n), (stop, other))
-    if (slide_wording.seconds_of(_open_runs(data, looks), data.text_runs) or 0.0) >= DAY_SECONDS:
-        title = _("{n} models say choose by score; cross-checks not made would take days")
-        return Decision(_("choose by score"), title.format(n=n), (stop, measure))
-    title = _("{n} models say choose by score; first measure what could still say otherwise")
-    asked, advice = (
-        _("measure what is untested, or choose by score"),
-        _("measure what is untested, then choose by score"),
-    )
-    return Decision(asked, title.format(n=n), (measure, stop), advice)
+        return Decision(_("{n} models were enough to tell").format(n=n), (stop, other))
+    title = _("{n} models say choose by score; first measure what could still say otherwise").format(n=n)
+    return Decision(title, (*measure, stop), _("measure what is untested, then choose by score"))
 
 
 def _extension(data: DeckData, looks: tuple[Look, ...], stop: Option) -> Decision:
     """Of a relation that was found: it is adopted where nothing is left that could reverse it."""
-    relation = data.asked.relation
-    extend = Option(
-        _("Extend to {n} other models").format(n=relation.n), _time(relation.n, data), _("whether it holds there")
-    )
-    asked = _("extend, or choose by score")
+    n = data.asked.relation.n
+    extend = Option(_("Extend to {n} other models").format(n=n), _time(n, data), _("whether it holds there"))
     if any(look.sure in ("depends", "fails") for look in looks):
-        return Decision(asked, _("The answer is not stable: adopt nothing"), (extend, stop))
-    possible = [look for look in looks if look.sure != "impossible"]
-    n_open = counted(sum(look.sure != "holds" for look in possible), "cross-checks")
-    if n_open or len(possible) < len(looks):
-        title, total = (
-            _("{n} of {total} cross-checks are open: adopt nothing yet"),
-            counted(len(possible), "cross-checks"),
-        )
-        if not n_open:
-            title, total = (
-                _("{n} of {total} cross-checks are not possible: adopt nothing yet"),
-                counted(len(looks), "cross-checks"),
-            )
-        title = title.format(n=n_open or total - len(possible), total=total)
-        measure = _untested_option(data, looks)
-        if measure is None:  # what is open needs other models: of other sizes, other families
-            return Decision(asked, title, (extend, stop))
-        asked = _("measure what is untested, extend, or choose by score")
-        return Decision(asked, title, (measure, extend, stop))
+        return Decision(_("The answer is not stable: adopt nothing"), (extend, stop))
+    if n_open := sum(look.sure != "holds" for look in looks):
+        n_open, total = (counted(n, "cross-checks") for n in (n_open, len(looks)))
+        title = _("{n} of {total} cross-checks are open or not possible: adopt nothing yet")
+        return Decision(title.format(n=n_open, total=total), (*_untested(data, looks), extend, stop))
     if data.case == "related_other_way":
-        return Decision(asked, _("Against the expectation: confirm it on other models first"), (extend, stop))
+        return Decision(_("Against the expectation: confirm it on other models first"), (extend, stop))
     adopt = Option(_("Adopt for shortlists"), _("none"), _("the task still decides"))
-    title = _("The dimension may shortlist; the task decides")
-    return Decision(_("adopt, extend, or choose by score"), title, (adopt, extend, stop), _("shortlist by it"))
+    return Decision(_("The dimension may shortlist; the task decides"), (adopt, extend, stop), _("shortlist by it"))
 
 
-def _open_runs(data: DeckData, looks: tuple[Look, ...]) -> int:
-    """Measurements of the same models that would make the cross-checks that are still open."""
+def _untested(data: DeckData, looks: tuple[Look, ...]) -> list[Option]:
+    """To make the cross-checks that are still open, where that takes further measurements of the same models."""
     passes = {_("Second text"): 1, _("Second sample"): 1, _("Controls"): N_CONTROLS}
     undecided = {look.name for look in looks if look.sure in ("untested", "unclear")}
-    return data.asked.relation.n * sum(passes.get(name, 0) for name in undecided)
+    n_runs = data.asked.relation.n * sum(passes.get(name, 0) for name in undecided)
+    measure = Option(_("Measure what is untested"), _time(n_runs, data), _("whether the answer reverses"))
+    return [measure] if n_runs else []
 
 
-def _untested_option(data: DeckData, looks: tuple[Look, ...]) -> Option | None:
-    """To make those cross-checks; None where none takes further measurements of the same models."""
-    n_runs = _open_runs(data, looks)
-    return (
-        Option(_("Measure what is untested"), _time(n_runs, data), _("whether the answer reverses")) if n_runs else None
-    )
-
-
-def _completion(data: DeckData, asked: str, stop: Option) -> Decision:
+def _completion(data: DeckData, stop: Option) -> Decision:
     answer = data.asked
     missing, unscored, vetoed = len(answer.population.missing), len(_unscored(answer)), len(_vetoed(answer))
     if missing:
@@ -494,4 +444,4 @@ def _completion(data: DeckData, asked: str, stop: Option) -> Decision:
         outcome = _("enough for a strong relation; {enough} to rule one out").format(enough=answer.relation.enough)
     title = _("Only {n} of {total} models count: the answer could still change")
     title = title.format(n=counted(len(_sound(answer)), "scores"), total=_total(data))
-    return Decision(asked, title, (Option(what, time, outcome), stop))
+    return Decision(title, (Option(what, time, outcome), stop))

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from core.analysis import plans as plan_analysis
-from core.deck.board import MOST_ROWS, Board, Decision, Look, Option, Panel, Sure
+from core.deck.board import Board, Decision, Look, Option, Panel, Sure
 from core.deck.deck_data import DeckData
 from core.deck.story import Column, Statement, Table, Visual
 from core.figures.plans import block_row, harder_chart, harder_points, price_chart
@@ -30,16 +30,13 @@ def plan_board(data: DeckData) -> Board:
     if is_refused:  # for the price on held-out text or for what another look found
         looks = (looks[0], *map(_of_refusal, looks[1:]))
     is_saved = not is_refused and set(price.blocks) == set(plan.blocks)
-    beside = [Statement(_saved_text(plan), _("Saves"))] if is_saved else []
-    if standing == "no_better_than_random":
-        beside = [Statement(_("within the budget, no better than chance"), _("Why refused"))]
     number, meaning = _number(layer_plan, standing)
     picture, evidence = _pictures(layer_plan, standing)
     return Board(
         answer=Panel(
             _title(layer_plan, standing),
             picture,
-            tuple(beside),
+            (Statement(_saved_text(plan), _("Saves")),) if is_saved else (),
             say=(
                 _("A language model is a row of blocks, each costing time and memory for every word."),
                 *([plan_wording.plan_text(layer_plan)] if is_refused else []),
@@ -64,19 +61,8 @@ def plan_board(data: DeckData) -> Board:
 
 
 def _title(layer_plan: LayerPlan, standing: str) -> str:
-    """The answer; where an ability falls beyond its error, by how much; where a loss within the budget may exceed it, by how
-    much."""
-    within, worst = plan_analysis.within_own_budget(layer_plan), _worst_fallen(layer_plan)
-    if within.is_unsure:
-        ends = (plan_analysis.upper_limit(within.cheapest), layer_plan.plan.budget)
-        written = [[plan_wording.share_harder_text(end, digits) for end in ends] for digits in range(1, 5)]
-        most, budget = next((pair for pair in written if pair[0] != pair[1]), written[-1])
-        k = counted(len(within.cheapest.blocks), "plan_outcomes")
-        return _(
-            "{name}: keep all {n} blocks, as even {k} fewer may make text {most} harder, over the budget of {budget}"
-        ).format(
-            name=shortened_name(layer_plan.plan.name, 34), n=layer_plan.plan.n_layers, k=k, most=most, budget=budget
-        )
+    """The answer; where an ability falls beyond its error, by how much."""
+    worst = min(_fallen(layer_plan), key=lambda row: row.difference or 0.0, default=None)
     if standing != "recommended" or worst is None:
         return plan_wording.plan_title_text(layer_plan)
     return _("{name}: {k} of {n} blocks can go at a cost of {points} points in {ability}").format(
@@ -90,7 +76,7 @@ def _title(layer_plan: LayerPlan, standing: str) -> str:
 
 def _number(layer_plan: LayerPlan, standing: str) -> tuple[str, str]:
     """How much harder text gets, and what that is; where an ability falls too far, by how much it does, before that."""
-    plan, price = layer_plan.plan, _told_price(layer_plan)
+    price = _told_price(layer_plan)
     number = plan_wording.harder_text(price)
     interval = slide_wording.limits_text(price.lower, price.upper, plan_wording.share_harder_text)
     if standing == "ability_falls":
@@ -103,10 +89,7 @@ def _number(layer_plan: LayerPlan, standing: str) -> tuple[str, str]:
     meaning = _("harder to predict {interval}")
     if standing in ("over_budget", "no_better_than_random"):
         meaning = _("harder to predict without the blocks tried {interval}")
-    meaning = meaning.format(interval=interval).rstrip()
-    if standing == "over_budget" and plan.budget_unit == "nats":
-        meaning = _("; ").join((meaning, _("budget {budget}").format(budget=_budget_text(plan))))
-    return number, meaning
+    return number, meaning.format(interval=interval).rstrip()
 
 
 def _budget_text(plan: PlanRow) -> str:
@@ -134,25 +117,23 @@ def _pictures(layer_plan: LayerPlan, standing: str) -> tuple[Visual, Panel | Non
     if standing not in ("over_budget", "no_better_than_random"):
         return blocks, prices
     singles = [
-        (row.difference, row)
+        row
         for row in plan_analysis.block_prices(layer_plan.outcomes, "selection")
         if row.rule == "single" and row.difference is not None
     ]
     if not singles:
         return prices.visual, None
-    _least, least = min(singles, key=lambda one: one[0])
-    title = _("Even alone, the least harmful block ({n}) makes text {worse} harder to predict")
-    if plan_analysis.upper_limit(least) < text_budget(layer_plan.plan):  # it speaks against no removal of its own
-        title = _("Alone, the least harmful block ({n}) makes text {worse} harder to predict")
-    n = derived(least.blocks[0], "plan_outcomes", "blocks")
-    return prices.visual, Panel(title.format(n=n, worse=_harder_text(least)), blocks)
+    least = min(singles, key=lambda row: row.difference or 0.0)
+    title = _("Alone, the least harmful block ({n}) makes text {worse} harder to predict").format(
+        n=derived(least.blocks[0], "plan_outcomes", "blocks"), worse=_harder_text(least)
+    )
+    return prices.visual, Panel(title, blocks)
 
 
 def _saved_text(plan: PlanRow) -> str:
     """Parameters, and the time of reading and writing where it was measured."""
-    before, after = (amount / 1e6 for amount in (plan.parameters_before, plan.parameters_after))
-    form = ",.0f" if before >= 10 else ".2g"
-    told = [_("{before} → {after} million parameters").format(before=shown(before, form), after=shown(after, form))]
+    before, after = (number(amount / 1e6) for amount in (plan.parameters_before, plan.parameters_after))
+    told = [_("{before} → {after} million parameters").format(before=before, after=after)]
     if less := _less_time_text(plan):
         told.append(less)
     return _("; ").join(told)
@@ -160,7 +141,7 @@ def _saved_text(plan: PlanRow) -> str:
 
 def _less_time_text(plan: PlanRow) -> str:
     less = plan_analysis.time_saved_share(plan)
-    return _("{less} less time to read and write").format(less=share_text(less)) if less and less > 0 else ""
+    return _("{less} less time").format(less=share_text(less)) if less and less > 0 else ""
 
 
 def _harder_text(row: PlanOutcomeRow) -> str:
@@ -200,35 +181,24 @@ def _evidence(layer_plan: LayerPlan) -> Panel:
 
 
 def _prices_title(layer_plan: LayerPlan) -> str:
-    """The plan's price beside those of the published choices; these are not healed, so before healing where it was. Of blocks
-    that stay, nothing that would praise their removal."""
+    """The plan's price beside those of the published choices; these are not healed, so before healing where it was."""
     plan, unhealed = layer_plan.plan, plan_analysis.unhealed_price(layer_plan)
-    published = [
-        row.difference or 0.0 for row in plan_analysis.other_choices(layer_plan) if row.rule in plan_analysis.PUBLISHED
-    ]
-    row = unhealed or layer_plan.price
+    price = unhealed or layer_plan.price
+    others = plan_analysis.other_choices(layer_plan)
+    published = [row.difference or 0.0 for row in others if row.rule in plan_analysis.PUBLISHED]
+    title = _(
+        "Without {n} block, text is {worse} harder to predict",
+        "Without {n} blocks, text is {worse} harder to predict",
+        n=counted(len(plan.blocks), "plan_outcomes"),
+        worse=_harder_text(price),
+    )
     if published:
-        price = row.difference or 0.0
-        n_less = sum(other < price for other in published)
-        title = _("No published choice does better than this plan: {worse} harder to predict")
-        if _is_other_set(layer_plan):  # these are prices of more blocks than go
-            title = _(
-                "All {k} blocks of the plan: {worse} harder to predict; {n} of {total} published choices do better"
-            )
-        elif not plan_analysis.is_recommended(layer_plan):
-            title = _("The blocks tried: {worse} harder to predict; {n} of {total} published choices do better")
-        elif n_less:
-            title = _("This plan: {worse} harder to predict; {n} of {total} published choices do better")
-        title = title.format(
-            k=counted(len(plan.blocks), "plan_outcomes"),
-            worse=_harder_text(row),
-            n=counted(n_less, "plan_outcomes"),
-            total=counted(len(published), "plan_outcomes"),
+        n_less, n = (sum(other < (price.difference or 0.0) for other in published), len(published))
+        title = _("{title}; {n} of {total} published choices do better").format(
+            title=title, n=counted(n_less, "plan_outcomes"), total=counted(n, "plan_outcomes")
         )
-    else:
-        title = _("This choice: {worse} harder to predict").format(worse=_harder_text(layer_plan.price))
-    if unhealed is not None and published:
-        title = _("{title}, all before repair").format(title=title)
+    if unhealed is not None:
+        title = _("{title}, before repair").format(title=title)
     return title if plan.is_verified else _("{title}, not verified").format(title=title)
 
 
@@ -237,6 +207,14 @@ def _breaks(layer_plan: LayerPlan) -> Panel | None:
     rows = sorted(_telling_rows(layer_plan), key=lambda row: -_relative_harm(row))
     if not rows or _is_other_set(layer_plan):
         return None
+
+    def told(row: PlanOutcomeRow) -> tuple[str, ...]:
+        if row.measure == "loss":
+            perplexities = (number(1 + plan_wording.share_harder(one)) for one in (row.value_before, row.value_after))
+            return _("perplexity"), *perplexities, _("{worse} harder").format(worse=_harder_text(row))
+        change = _("{change} points").format(change=plan_wording.points_text(row))
+        return name("plan_measure", row.measure), *plan_wording.before_and_after(row), change
+
     after = _("After repair") if layer_plan.plan.is_healed else _("Without the blocks")
     return Panel(
         _breaks_title(rows),
@@ -248,21 +226,7 @@ def _breaks(layer_plan: LayerPlan) -> Panel | None:
                 Column(after, 0.13, is_number=True),
                 Column(_("Change, 95 % interval"), 0.33, is_number=True),
             ),
-            tuple(
-                (
-                    name("plan_text", row.text),
-                    _("perplexity") if row.measure == "loss" else name("plan_measure", row.measure),
-                    *(
-                        [number(1 + plan_wording.share_harder(loss)) for loss in (row.value_before, row.value_after)]
-                        if row.measure == "loss"
-                        else plan_wording.before_and_after(row)
-                    ),
-                    _("{worse} harder").format(worse=_harder_text(row))
-                    if row.measure == "loss"
-                    else _("{change} points").format(change=plan_wording.points_text(row)),
-                )
-                for row in rows[:MOST_ROWS]
-            ),
+            tuple((name("plan_text", row.text), *told(row)) for row in rows),
             _("Perplexity: between how many next tokens the model hesitates, on average; less is better."),
         ),
         say=(_("Left out: tests that even the whole model hardly passes."),),
@@ -366,10 +330,6 @@ def _fallen(layer_plan: LayerPlan) -> list[PlanOutcomeRow]:
     return [row for row in rows if (row.upper or 0.0) < 0]
 
 
-def _worst_fallen(layer_plan: LayerPlan) -> PlanOutcomeRow | None:
-    return min(_fallen(layer_plan), key=lambda row: row.difference or 0.0, default=None)
-
-
 def _own_task(layer_plan: LayerPlan) -> Look:
     """Whether the user's own questions are answered worse beyond the error, or their texts harder to predict than allowed."""
     label, reasons = _("Your own task"), layer_plan.plan.reasons
@@ -422,35 +382,26 @@ def _decision(layer_plan: LayerPlan, standing: str, is_unsure: bool) -> Decision
     if standing == "recommended":
         gain = "" if _is_other_set(layer_plan) else _less_time_text(layer_plan.plan)
         outcome = _("whether your task bears it; {gain}").format(gain=gain) if gain else _("gain and harm are known")
-        test = Option(_("Test it on your own task, then decide"), _("your choice"), outcome)
-        asked = _("test the smaller model, or keep the larger")
-        if instead:
-            asked = _("test the smaller model, round to 8 bits, or keep the larger")
-        price, worst = _told_price(layer_plan), _worst_fallen(layer_plan)
+        test = Option(_("Test it on your own task"), _("your choice"), outcome)
+        price = _told_price(layer_plan)
         title = _("Test the smaller model first: text {worse} harder, {less} fewer parameters").format(
             worse=plan_wording.harder_text(price),
             less=share_text(plan_analysis.parameters_saved_share(layer_plan.plan, len(price.blocks))),
         )
-        if worst is not None:
-            points = _points(-(worst.difference or 0.0))
-            title = _("{title}, {ability} {points} points down").format(
-                title=title, ability=name("plan_text", worst.text), points=points
-            )
-        return Decision(asked, title, (test, *instead, keep))
-    if standing in ("no_better_than_random", "ability_falls"):
+        return Decision(title, (test, *instead, keep))
+    if standing == "unverified":
+        verify = Option(_("Verify on held-out text"), again, _("a loss to rely on"))
+        title = _("{worse} harder is not verified: the true loss is likely larger").format(
+            worse=plan_wording.harder_text(_told_price(layer_plan))
+        )
+        return Decision(title, (verify, keep))
+    if is_unsure:
+        other = Option(_("Plan on a longer text"), _("not known"), _("whether a block can go"))
+        title = _("Whether a block can go is unclear")
+    elif standing == "over_budget":
+        other = Option(_("Allow a larger budget"), again, _("more loss for fewer blocks"))
+        title = _("Nothing tried is within the budget of {budget}").format(budget=_budget_text(layer_plan.plan))
+    else:
         other = Option(_("Plan on another text or size"), again, _("a better set, or none"))
         title = _("Keep all {n} blocks until a better set is found").format(n=layer_plan.plan.n_layers)
-        return Decision(_("keep the model, or plan on another text or size"), title, (keep, *instead, other))
-    if is_unsure:
-        longer = Option(_("Plan on a longer text"), _("not known"), _("whether a block can go"))
-        title = _("Whether a block can go is unclear")
-        return Decision(_("keep the model, or plan on a longer text"), title, (keep, *instead, longer))
-    if standing == "over_budget":
-        larger = Option(_("Allow a larger budget"), again, _("more loss for fewer blocks"))
-        title = _("Nothing tried is within the budget of {budget}").format(budget=_budget_text(layer_plan.plan))
-        return Decision(_("keep the model, or allow more loss"), title, (keep, *instead, larger))
-    verify = Option(_("Verify on held-out text"), again, _("a loss to rely on"))
-    title = _("{worse} harder is not verified: the true loss is likely larger").format(
-        worse=plan_wording.harder_text(_told_price(layer_plan))
-    )
-    return Decision(_("verify the plan, or drop it"), title, (verify, keep))
+    return Decision(title, (keep, *instead, other))

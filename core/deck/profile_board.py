@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections import Counter
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +14,6 @@ from core import wording
 from core.analysis.differences import comparability
 from core.analysis.units import FEWEST_TEST
 from core.deck.board import (
-    MOST_ROWS,
     N_CONTROLS,
     Board,
     Decision,
@@ -62,14 +62,14 @@ def profile_board(data: DeckData) -> Board:
         title = _("0 of {total} models have numbers that can be relied on").format(total=total)
         number: str = Text("{} / {}").format(counted(0, "runs"), total)
         meaning, picture = slide_wording.checks_text(runs), None
-        statements: tuple[Statement | str, ...] = ()
+        statements: tuple[Statement, ...] = ()
     else:
         title, number, meaning, statements = _answer(data, sound)
         picture = profiles(data, sound)
     return Board(
         answer=Panel(
             title,
-            picture or check_table(data.checks, data.text_runs, MOST_ROWS),
+            picture or check_table(data.checks, data.text_runs),
             statements,
             say=(
                 slide_wording.meaning_of("estimated dimension"),
@@ -95,10 +95,9 @@ def _comparison_board(data: DeckData, comparison: Comparison, sound: pl.DataFram
     appendix."""
     best, other = comparison.by_loss
     loss, names = comparison.differences[0].loss, run_wording.model_labels(comparison)
-    looks = tuple(_other_samples(data))
     assert best.loss is not None and other.loss is not None
     interval = slide_wording.limits_text(best.loss.lower, best.loss.upper)
-    test = Option(_("Test it on your own task, then decide"), _("your choice"), _("reasons to choose or refuse"))
+    test = Option(_("Test it on your own task"), _("your choice"), _("reasons to choose or refuse"))
     return Board(
         answer=Panel(
             _("{answer}: {bits} against {own} bits per byte").format(
@@ -107,7 +106,7 @@ def _comparison_board(data: DeckData, comparison: Comparison, sound: pl.DataFram
                 own=wording.number(other.loss.value),
             ),
             loss_chart([(names[one.run.run_id], one.loss) for one in (best, other) if one.loss is not None]),
-            (run_wording.difference_text(loss),),
+            (Statement(run_wording.difference_text(loss)),),
             say=(
                 _("Bits per byte compare models of any tokenizer."),
                 *run_wording.comparison_note_lines(comparison),
@@ -115,16 +114,10 @@ def _comparison_board(data: DeckData, comparison: Comparison, sound: pl.DataFram
             ),
         ),
         number=wording.number(best.loss.value),
-        meaning=_("bits per byte {interval}, lower is better").format(interval=interval)
-        if interval
-        else _("Bits per byte, lower is better"),
+        meaning=_("bits per byte, lower is better {interval}").format(interval=interval).rstrip(),
         sure="holds" if loss.is_told_apart else "unclear",
-        decision=Decision(
-            _("test on your own task, register a pilot, or stop"),
-            _("One text shortlists; your own task decides"),
-            (test, _pilot(data), _stop()),
-        ),
-        looks=looks,
+        decision=Decision(_("One text shortlists; your own task decides"), (test, _pilot(data), _stop())),
+        looks=tuple(_other_samples(data)),
         compared=_readers(comparison, names, sound),
         tables=(*TABLES, "runs", "models"),
     )
@@ -168,11 +161,11 @@ def _n_compared(data: DeckData, sound: pl.DataFrame) -> int:
 # --- the answer --------------------------------------------------------------------------------------------------
 
 
-def _answer(data: DeckData, sound: pl.DataFrame) -> tuple[str, str, str, tuple[Statement | str, ...]]:
+def _answer(data: DeckData, sound: pl.DataFrame) -> tuple[str, str, str, tuple[Statement, ...]]:
     """Title, number, what that is, and what stands below."""
     told = sorted(rows_of(sound, Run), key=lambda run: run.inner_max or 0.0)
     least, most = told[0], told[-1]
-    verdicts = tuple(Statement(_verdicts_text(data, sound, claim), _claim_label(claim)) for claim in CLAIMS)
+    verdicts = tuple(Statement(_verdicts_text(sound, claim), _claim_label(claim)) for claim in CLAIMS)
     if len(told) == 1:
         meaning = _("largest inner dimension {interval}, layer {layer}").format(
             interval=slide_wording.limits_text(most.inner_max_lower, most.inner_max_upper),
@@ -194,17 +187,14 @@ def _answer(data: DeckData, sound: pl.DataFrame) -> tuple[str, str, str, tuple[S
     else:  # no range over what does not compare
         found = comparability(*records(sound, Run))
         number, meaning = Text("{} / {}").format(compared, n), _("models whose dimensions compare")
-        title = _("{compared} of {n} models have dimensions that compare")
-        if n_compared < 2:
-            title = _("The dimensions of these {n} models do not compare")
-        if len(told) == 2:
-            title = _("The dimensions of {one} and {other} do not compare")
-            verdicts = (Statement(conditions_text(found.reasons), _("They differ in")),)
+        title = _("The dimensions of these {n} models do not compare")
         if found.points:
             meaning = _("models whose dimensions compare on token types")
             title = _("The dimensions of these {n} models compare on words only")
-            if len(told) == 2:
-                title = _("The dimensions of {one} and {other} compare on words only")
+        elif n_compared > 1:
+            title = _("{compared} of {n} models have dimensions that compare")
+        if len(told) == 2:
+            verdicts = (Statement(conditions_text(found.reasons), _("They differ in")),)
     told_of = {"n": n, "one": names[0], "other": names[-1], "low": low, "high": high, "compared": compared}
     return title.format(**told_of), number, meaning, verdicts
 
@@ -231,18 +221,15 @@ def _claim_label(claim: str) -> str:
     return {"rise": _("Rises inside"), "fall": _("Falls towards the end")}[claim]
 
 
-def _verdicts_text(data: DeckData, runs: pl.DataFrame, claim: str) -> str:
-    """`◐ depends` of one model, where controls alone are untested what methods say; `✓ holds 3, ◐ depends 6` of several."""
-    verdicts = [key or "untested" for key in runs[f"verdict_{claim}"]]
-    if len(verdicts) == 1:
-        sure, (yes, n) = sure_name(verdicts[0]), _outcome_counts(data.claims.filter(run_id=ids_of(runs)[0]), claim)
-        if verdicts[0] != "untested" or not n:
-            return sure
-        return _("methods: {yes} of {n}; controls: {sure}").format(yes=yes, n=n, sure=sure)
-    counts = {sure: verdicts.count(sure) for sure in VERDICTS if sure in verdicts}
+def _verdicts_text(runs: pl.DataFrame, claim: str) -> str:
+    """`◐ depends` of one model; `✓ holds 3, ◐ depends 6` of several."""
+    verdicts = Counter(key or "untested" for key in runs[f"verdict_{claim}"])
+    if runs.height == 1:
+        return sure_name(*verdicts)
     return _(", ").join(
-        Text("{} {}").format(sure_name(sure), derived(n, "run_summaries", f"verdict_{claim}"))
-        for sure, n in counts.items()
+        Text("{} {}").format(sure_name(sure), derived(verdicts[sure], "run_summaries", f"verdict_{claim}"))
+        for sure in VERDICTS
+        if sure in verdicts
     )
 
 
@@ -350,41 +337,19 @@ def _readers(comparison: Comparison, names: Mapping[str, str], sound: pl.DataFra
         Column(_("Parameters (millions)"), 0.2, is_number=True),
         Column(run_wording.comparison_heads(comparison)[2], 0.3, is_number=True),
     )
-    rows, runs = [], {run.run_id: run for run in rows_of(sound, Run)}
-    sizes: list[float | None] = []
+    runs = {run.run_id: run for run in rows_of(sound, Run)}
+    rows = []
     for one in comparison.by_loss:
-        run = runs[one.run.run_id]
-        sizes.append(None if run.parameters is None else run.parameters / 1e6)
-        size = wording.number(sizes[-1])
-        cells = (run_wording.loss_text(one.loss), size, run_wording.dimension_text(one))
-        rows.append((shortened_name(names[run.run_id], 30), *cells))
-    return Panel(
-        _readers_title([row[0] for row in rows], sizes, is_told_apart=comparison.differences[0].loss.is_told_apart),
-        table_of_models(columns, rows, "runs"),
-    )
-
-
-def _readers_title(names: Sequence[str], sizes: Sequence[float | None], *, is_told_apart: bool) -> str:
-    """What the sizes (millions of parameters) say to whoever chooses between two readers, the one of less loss first."""
-    found = list(zip(names, sizes, map(wording.number, sizes), strict=True))
-    own, other = sizes
-    if own is None or other is None:
-        title = _("Reading decides nothing between {name} and {other_name}; their sizes are not known")
-        if is_told_apart:
-            title = _("{name} reads better; what size that takes is not known")
-    elif wording.number(own) == wording.number(other):
-        title = _("Neither reading nor size decides: both have {size} million parameters")
-        if is_told_apart:
-            title = _("{name} reads better at the same size, {size} million parameters")
-    elif not is_told_apart:
-        title = _("{name} is smaller, {size} against {other_size} million parameters; reading tells no difference")
-        found.sort(key=lambda one: one[1] or 0.0)
-    elif own < other:
-        title = _("{name} reads better and is smaller: {size} against {other_size} million parameters")
-    else:
-        title = _("{name} reads better and is larger: {size} against {other_size} million parameters")
-    (name, _own, size), (other_name, _other, other_size) = found
-    return title.format(name=name, other_name=other_name, size=size, other_size=other_size)
+        parameters = runs[one.run.run_id].parameters
+        size = wording.number(None if parameters is None else parameters / 1e6)
+        name = shortened_name(names[one.run.run_id], 30)
+        rows.append((name, run_wording.loss_text(one.loss), size, run_wording.dimension_text(one)))
+    (best, _loss, size, _dimension), (other, _loss, other_size, _dimension) = rows
+    title = _("Reading does not tell {best} and {other} apart; million parameters: {size} and {other_size}")
+    if comparison.differences[0].loss.is_told_apart:
+        title = _("{best} reads better than {other}; million parameters: {size} and {other_size}")
+    title = title.format(best=best, other=other, size=size, other_size=other_size)
+    return Panel(title, table_of_models(columns, rows, "runs"))
 
 
 # --- other ways of looking, and what comes next -------------------------------------------------------------------
@@ -448,18 +413,16 @@ def _decision(data: DeckData, sound: pl.DataFrame) -> Decision:
     n, runs = n_models(data.text_runs), data.text_runs
     if sound.is_empty():
         again = Option(_("Measure again on more text"), slide_wording.time_text(n, runs), _("numbers to rely on"))
-        title = _("Nothing rests on numbers that a check vetoes")
-        return Decision(_("measure again, or stop"), title, (again, _stop()))
+        return Decision(_("Nothing rests on numbers that a check vetoes"), (again, _stop()))
     reasons = {key for claim in CLAIMS for key in sound[f"reasons_{claim}"].explode()}
     if reasons & OPEN_CONTROLS:  # of what a check vetoes no control tells anything
         n_passes = counted(N_CONTROLS * n_models(sound), "runs")
         time = slide_wording.time_text(n_passes, runs)
         controls = Option(_("Measure controls"), time, _("whether training makes the shape"))
         title = _("{n} control passes must still tell whether training makes the shape").format(n=n_passes)
-        asked = _("measure controls, register a pilot, or stop")
-        return Decision(asked, title, (controls, _pilot(data), _stop()))
+        return Decision(title, (controls, _pilot(data), _stop()))
     title = _("A question with a benchmark would decide; these numbers describe")
-    return Decision(_("register a pilot, or stop"), title, (_pilot(data), _stop()))
+    return Decision(title, (_pilot(data), _stop()))
 
 
 def _stop() -> Option:

@@ -7,10 +7,10 @@ Nothing is claimed from what a check vetoed, from what no control confirms, or f
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
+from itertools import compress
 
 import polars as pl
 
@@ -74,7 +74,7 @@ def build_story(data: DeckData, with_appendix: bool = False) -> Story:
     with speaking(data.language):
         slides = tuple(_slides(data))
         more = tuple(appendix(data, slides)) if with_appendix else ()
-        return Story(data.case, data.language, data.made_on, slides[0].title, slides, more)
+        return Story(data.language, data.made_on, slides[0].title, slides, more)
 
 
 def _slides(data: DeckData) -> Iterable[StorySlide]:
@@ -116,8 +116,6 @@ TERMS = (
     "repair",
 )
 """Terms of the glossary that a deck may use, by their English names."""
-MOST_CHECKS = 16
-COMMIT = re.compile(r"@([0-9a-f]{12})[0-9a-f]{28}$")
 LIBRARIES = ("torch", "transformers", "numpy")
 
 
@@ -126,11 +124,11 @@ def appendix(data: DeckData, slides: Sequence[StorySlide]) -> Iterator[StorySlid
     yield _method(data)
     if data.plan is None:
         if data.comparison is not None:  # whose core slides tell readers apart by their loss
-            yield make_slide(data, "profiles", _("Profiles"), (), profiles(data, data.text_runs), ("layer_estimates",))
+            yield make_slide("profiles", _("Profiles"), (), profiles(data, data.text_runs), ("layer_estimates",))
         yield from _values(data)
         title = _("Quality checks of measurements: {n}").format(n=counted(data.text_runs.height, "runs"))
-        table = check_table(data.checks, data.text_runs, most=MOST_CHECKS)
-        yield make_slide(data, "checks", title, (), table, ("run_checks",), data.text_runs)
+        table = check_table(data.checks, data.text_runs)
+        yield make_slide("checks", title, (), table, ("run_checks",), data.text_runs)
         yield from _provenance(data)
     else:
         yield from _plan_provenance(data)
@@ -171,7 +169,7 @@ def _method(data: DeckData) -> StorySlide:
             "against random sets of as many."
         )
         statements.append(Statement(told, _("Layer plan")))
-    return make_slide(data, "method", _("How the numbers are made"), statements)
+    return make_slide("method", _("How the numbers are made"), statements)
 
 
 def _glossary(data: DeckData, slides: Sequence[StorySlide]) -> Iterator[StorySlide]:
@@ -181,7 +179,6 @@ def _glossary(data: DeckData, slides: Sequence[StorySlide]) -> Iterator[StorySli
     used = [terms[term] for term in TERMS if terms[term][0].lower() in said]
     if used:
         yield from table_slides(
-            data,
             "glossary",
             _("What {n} words mean").format(n=counted(len(used), "glossary")),
             (Column(_("Word"), 0.24), Column(_("Meaning"), 0.76)),
@@ -197,7 +194,7 @@ def _limits(data: DeckData) -> Iterator[StorySlide]:
         rows = list(limits(data.text_runs, data.against_controls, data.word_groups))
     if not rows:
         return
-    yield from table_slides(data, "limits", _("What this deck cannot decide"), columns, rows)
+    yield from table_slides("limits", _("What this deck cannot decide"), columns, rows)
 
 
 # --- provenance ------------------------------------------------------------------------------------------------
@@ -207,7 +204,7 @@ def _provenance(data: DeckData) -> Iterator[StorySlide]:
     """The runs on text with their whole names; the notes have the controls as well."""
     rows = [
         (
-            COMMIT.sub(r"@\1", run.model_id),
+            run.model_id,
             run.corpus_id,
             run.run_id,
             "–" if run.n_points is None else shown(run.n_points, ","),
@@ -222,7 +219,6 @@ def _provenance(data: DeckData) -> Iterator[StorySlide]:
         libraries=_versions(data.runs),
     )
     yield from table_slides(
-        data,
         "provenance",
         _("Provenance"),
         (
@@ -269,70 +265,52 @@ def _plan_provenance(data: DeckData) -> Iterator[StorySlide]:
         (_("Asked for"), shortened_name(_options_text(plan.config), 400)),
     ]
     yield from table_slides(
-        data,
-        "provenance",
-        _("Provenance"),
-        (Column(_("What"), 0.24), Column(_("Value"), 0.76)),
-        rows,
-        tables=("plans",),
+        "provenance", _("Provenance"), (Column(_("What"), 0.24), Column(_("Value"), 0.76)), rows, tables=("plans",)
     )
 
 
 def _options_text(config: str) -> str:
-    """`budget 0.05, budget_unit nats, verify, seed 0`: the options that were set, with only the last part of paths."""
+    """`budget 0.05, budget_unit nats, verify True, seed 0`: the options that were set, with only the last part of paths."""
     options = without_places(json.loads(config))
-    set_options = {
-        key: value for key, value in options.items() if value is not None and value is not False and value != []
-    }
-    return ", ".join(
-        key if value is True else f"{key} {'+'.join(map(str, value)) if isinstance(value, list) else value}"
-        for key, value in set_options.items()
-    )
+    is_set = (value is not None and value is not False and value != [] for value in options.values())
+    return ", ".join(f"{key} {value}" for key, value in compress(options.items(), is_set))
 
 
 def _sql(data: DeckData) -> StorySlide:
     """Queries that give the same numbers from the warehouse, each one SELECT, as `workdim sql` takes it."""
     if data.plan is not None:
         statement = f"SELECT * FROM plan_outcomes WHERE plan_id = {sql_strings([data.plan.plan.plan_id])}"
-        return make_slide(data, "sql", _("Queries that give the same numbers"), [statement])
-    if data.pilot is not None and data.pilot_id is not None:
+        return make_slide("sql", _("Queries that give the same numbers"), [Statement(statement)])
+    condition = f"right(run_id, 8) IN ({sql_strings([run_id[-8:] for run_id in ids_of(data.text_runs)])})"
+    if data.pilot_id is not None:
         condition = f"run_id IN (SELECT run_id FROM pilot_runs WHERE pilot_id = '{data.pilot_id}')"
-    else:
-        ids = ids_of(data.text_runs)
-        # Of many runs only the random ends of their ids: forty whole ids would fill the slide.
-        condition = (
-            f"run_id IN ({sql_strings(ids)})" if len(ids) <= 3 else f"right(run_id, 8) IN ({sql_strings(ids, 8)})"
-        )
-    queries = [
-        (
-            _("Dimensions and verdicts"),
+    statements = [
+        Statement(
             "SELECT run_id, inner_max, inner_max_layer, final_dimension_pre_norm, verdict_rise, verdict_fall "
             f"FROM run_summaries WHERE estimator = 'd2' AND cloud = 'one_per_type' AND {condition}",
+            _("Dimensions and verdicts"),
         ),
-        (
-            _("Profiles"),
+        Statement(
             "SELECT layer, value, lower, upper FROM layer_estimates WHERE estimator = 'd2' AND cloud = 'one_per_type' "
             f"AND transform = 'centred' AND state = 'residual' AND {condition} ORDER BY run_id, layer",
+            _("Profiles"),
         ),
-        (_("Checks"), f"SELECT * FROM run_checks WHERE {condition}"),
-        (_("Controls"), f"SELECT * FROM run_controls WHERE {condition}"),
+        Statement(f"SELECT * FROM run_checks WHERE {condition}", _("Checks")),
+        Statement(f"SELECT * FROM run_controls WHERE {condition}", _("Controls")),
     ]
     benchmark = default_benchmark(data.scored, data.pilot)
     if benchmark is not None:
-        queries.append(
-            (
-                _("Scores"),
-                "SELECT repository, revision, value, std_error, source FROM scores "
-                f"WHERE benchmark = {sql_strings([benchmark['benchmark']])} AND metric = {sql_strings([benchmark['metric']])}",
-            )
+        scores = (
+            "SELECT repository, revision, value, std_error, source FROM scores "
+            f"WHERE benchmark = {sql_strings([benchmark['benchmark']])} AND metric = {sql_strings([benchmark['metric']])}"
         )
-    statements = [Statement(query, label) for label, query in queries]
-    return make_slide(data, "sql", _("Queries that give the same numbers"), statements)
+        statements.append(Statement(scores, _("Scores")))
+    return make_slide("sql", _("Queries that give the same numbers"), statements)
 
 
-def sql_strings(texts: Sequence[str], of_end: int = 0) -> str:
-    """Texts as SQL literals; with `of_end` only so many of their last characters."""
-    return ", ".join("'" + text[-of_end:].replace("'", "''") + "'" for text in texts)
+def sql_strings(texts: Sequence[str]) -> str:
+    """Texts as SQL literals."""
+    return ", ".join("'" + text.replace("'", "''") + "'" for text in texts)
 
 
 # --- values -------------------------------------------------------------------------------------------------------
@@ -364,7 +342,6 @@ def _values(data: DeckData) -> Iterator[StorySlide]:
         key.append(wording.veto_mark_text())
     title = _("All values (d2, N={size})").format(size=wording.size_range(data.n_points))
     yield from table_slides(
-        data,
         "values",
         title,
         columns,
@@ -399,16 +376,10 @@ def _score_title(data: DeckData, benchmark: dict | None) -> str:
 
 
 def _score_cell(data: DeckData, run_id: str, benchmark: dict | None) -> str:
-    """The scores of the column's benchmark, then that of the pilot's own task where the column is another benchmark."""
     if benchmark is None:
         return "–"
     scores = filter_benchmark(data.scored, benchmark).filter(run_id=run_id).filter(pl.col("score_match") != "none")
-    texts = [_score_text(row) for row in rows_of(scores, ScoredRun)]
-    task = data.pilot and data.pilot.task
-    if task is not None and benchmark["benchmark"] != task.name:
-        task_scores = data.scored.filter(run_id=run_id, score_match="own", benchmark=task.name)
-        texts += [Text("{}: {}").format(task.name, _score_text(row)) for row in rows_of(task_scores.head(1), ScoredRun)]
-    return _("; ").join(dict.fromkeys(texts)) or "–"
+    return _("; ").join(dict.fromkeys(map(_score_text, rows_of(scores, ScoredRun)))) or "–"
 
 
 MATCHES = {

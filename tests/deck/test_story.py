@@ -3,7 +3,6 @@
 import json
 import re
 from dataclasses import asdict, replace
-from datetime import timedelta
 
 import polars as pl
 import pytest
@@ -18,7 +17,7 @@ from core.deck.deck_data import ReportedRuns, deck_data, plan_data
 from core.deck.layout import shorten_for_page
 from core.deck.powerpoint import draw_deck
 from core.deck.report import build_story, report_of, sql_strings
-from core.deck.story import MOST_SLIDES, Column, StorySlide, Table, cleaned, numbers_of, texts_of
+from core.deck.story import Column, StorySlide, Table, cleaned, numbers_of, texts_of
 from core.errors import InputError
 from core.figures.chart import Chart
 from core.figures.layer_profiles import profile_chart
@@ -71,7 +70,7 @@ def test_notes_say_what_the_slide_does_not():
 def test_japanese_titles_end_in_a_noun_and_days_are_written_out(case):
     for slide in story_of(case, "ja").slides:
         assert not re.search(r"(です|ます|する|した|いる|。)$", slide.title), slide.title
-        assert not re.search(r"\d{4}-\d\d-\d\d", slide.title + slide.source)
+        assert not re.search(r"\d{4}-\d\d-\d\d", slide.title)
 
 
 def test_queries_of_the_appendix_are_sql_of_any_number_of_runs():
@@ -80,9 +79,9 @@ def test_queries_of_the_appendix_are_sql_of_any_number_of_runs():
         for one in slide.statements:
             check_statement(one.text)
         assert len(slide.statements) > 2
-    assert "'it''s'" in sql_strings(["it's"]) and sql_strings(["abcdef"], 2) == "'ef'"
+    assert "'it''s'" in sql_strings(["it's"])
     query = f"SELECT value FROM scores WHERE benchmark IN ({sql_strings(['ARC 25-shot', 'عربي 2'])})"
-    assert cleaned(query) == query and cleaned("ARC 25-shot") != "ARC 25-shot", "marks that join would be pasted too"
+    assert cleaned(query) == query and cleaned("عربي 2") != "عربي 2", "marks of direction would be pasted too"
 
 
 def test_a_plan_says_what_was_asked_for_and_not_where_it_lay():
@@ -94,7 +93,7 @@ def test_a_plan_says_what_was_asked_for_and_not_where_it_lay():
     (slide,) = [one for one in build_story(plan_data(plan, cases.DAY), True).appendix if one.key == "provenance"]
     told = slide.visual.rows[-1][1]
     assert told == (
-        "model llm, corpus notes.txt, budget 0.0488, budget_unit nats, task q.csv, verify, save_model out, encoding utf-8, "
+        "model llm, corpus notes.txt, budget 0.0488, budget_unit nats, task q.csv, verify True, save_model out, encoding utf-8, "
         "chat template, seed 0, dtype float32, device auto"
     )
 
@@ -185,12 +184,12 @@ def beside(slide: StorySlide) -> str:
 def test_every_story_is_five_slides_at_most_each_carried_by_one_picture(case, language):
     story = story_of(case, language)
     kind = "no_pilot" if "model" in case else case.removesuffix("_open").removesuffix("_refused")
-    assert story.case == kind == data_of(case, language).case
+    assert kind == data_of(case, language).case
     keys = [slide.key for slide in story.slides]
-    assert len(keys) <= MOST_SLIDES and (keys[0], keys[-1]) == ("answer", "options") and not story.appendix
+    assert len(keys) <= 5 and (keys[0], keys[-1]) == ("answer", "options") and not story.appendix
     for slide in story.slides:
         assert layout.lines_needed(slide.title, 0.96 * layout.TEXT_WIDTH, 24) <= 2
-        assert slide.source.startswith("Workdim") and slide.sources
+        assert slide.sources
         assert slide.visual is not None and 15 <= len(slide.visual.alternative) <= 700
         assert words(beside(slide)) <= (45 if language == "en" else 65), (slide.key, beside(slide))
 
@@ -213,7 +212,7 @@ def test_the_model_is_named_on_the_first_slide_where_the_question_is_which():
         first = story_of(case, "en").slides[0]
         assert data_of(case, "en").best_by_score.name in "".join(one.text for one in first.statements)
     names = {"plan": "model", "plan_refused": "model", "choice": "middle-model", "two_models_one_text": "one"}
-    for case in ("one_model", "two_models", *names):
+    for case in ("one_model", *names):
         assert names.get(case, "SmolLM2-135M-Instruct") in story_of(case, "en").slides[0].title
 
 
@@ -222,9 +221,7 @@ def test_in_safety_critical_use_the_answer_itself_is_another():
     for scores in (answers.falling(), answers.unrelated(24)):  # whatever was found, asked is what the title says
         for use_class in ("safety_critical", "scarce_data"):
             found = pilot_board.pilot_board(of_pilot(24, scores, "en", use_class=use_class)).decision
-            assert found.asked == "test on the task, or stop" and found.options[0].what.startswith(
-                "Test it on the task"
-            )
+            assert found.options[0].what == "Test it on the task"
             assert found.options[-1].outcome == "the model in use stays"
     plain = build_story(of_pilot(24, answers.falling()[::-1], "en"))
     assert plain.title.startswith("Against the expectation, larger dimension")
@@ -234,10 +231,10 @@ def test_what_nobody_entered_is_left_out():
     def asked(**changes) -> str:
         return build_story(of_pilot(24, answers.falling(), "en", **changes)).slides[0].statements[-1].text
 
-    assert asked().startswith("Head of support, by 15 December 2026: measure")
-    assert asked(decide_by=None).startswith("Head of support: measure")
-    assert asked(decided_by=None).startswith("By 15 December 2026: measure")
-    assert asked(decided_by=None, decide_by=None).startswith("measure what is untested")
+    assert asked().startswith("Head of support, by 15 December 2026: Measure")
+    assert asked(decide_by=None).startswith("Head of support: Measure")
+    assert asked(decided_by=None).startswith("by 15 December 2026: Measure")
+    assert asked(decided_by=None, decide_by=None).startswith("Measure what is untested")
 
 
 def test_a_plan_is_asked_of_whom_the_report_names():
@@ -252,16 +249,10 @@ def test_what_cannot_be_made_is_no_check_left_undone():
     slides = {slide.key: slide for slide in story_of("cannot_tell", "en").slides}
     marks = {row[0]: row[1] for row in slides["looks"].visual.rows}
     assert marks["Equal size"] == marks["Families left out"] == "– not possible" and "untested" in marks["Controls"]
-    assert (
-        slides["looks"].title == "Cross-checks not made: 4 of 5; not possible here: 2 more"
-        and "size" not in slides["options"].visual.key
-    )
+    assert slides["looks"].title == "Possible cross-checks not made: 4 of 5"
+    assert "size" not in slides["options"].visual.key
     found = pilot_board.pilot_board(data_of("not_related", "en")).decision
     assert "could still say otherwise" in found.title and found.options[0].what == "Measure what is untested"
-    data = data_of("not_related", "en")
-    slow = data.runs.with_columns(finished_at=pl.col("started_at") + timedelta(hours=1))
-    found = pilot_board.pilot_board(replace(data, runs=slow)).decision
-    assert found.title.endswith("would take days") and found.options[0].what.startswith("Choose by score")
     rows = {row[0]: row[4] for row in slides["compared"].visual.rows}
     assert rows["m00"] == "7–12", "rank 1 is the largest dimension, as on screens and in the terminal"
 
@@ -368,7 +359,6 @@ def test_nothing_is_measured_for_what_only_other_models_can_settle(monkeypatch):
     looks = [board.Look("Families left out", "untested", "")]
     monkeypatch.setattr(pilot_board, "_looks", lambda _data: looks)
     found = pilot_board.pilot_board(data_of("related_as_registered", "en"))
-    assert found.decision.asked == "extend, or choose by score"
     assert found.decision.options[0].what == "Extend to 24 other models"
 
 
@@ -442,7 +432,7 @@ def test_models_that_do_not_compare_are_not_ordered():
 def test_encoders_of_two_tokenizers_compare_on_words_alone():
     pair = (Model("one", kind="encoder"), Model("two", kind="encoder", tokenizer_hash="tok9"))
     told = of_models(*pair)
-    assert build_story(told).title == "The dimensions of one and two compare on words only"
+    assert build_story(told).title == "The dimensions of these 2 models compare on words only"
     assert apart_text(comparability(*records(told.text_runs, Run))).startswith(
         "Their dimensions compare on one point per"
     )
@@ -541,11 +531,7 @@ def test_what_ships_alone_answers_the_question_that_ships_with_it(tmp_path):
             "model: keep all 8 blocks, as one in ten random choices of 3 does less harm",
             "Keep all 8 blocks",
         ),
-        (
-            {"budget": 0.009},
-            "model: keep all 8 blocks, as even 1 fewer may make text 0.96 % harder, over the budget of 0.9 %",
-            "Keep all 8 blocks",
-        ),
+        ({"budget": 0.009}, "model: keep all 8 blocks, as the loss may exceed the budget", "Keep all 8 blocks"),
         (
             {"is_recommended": False, "reasons": ["falls_copying"]},
             "model: keep all 8 blocks, as copying words falls from 90 % to 80 %",
@@ -628,7 +614,8 @@ def test_a_healed_plan_is_held_against_published_choices_as_it_was_before_healin
     ours = replace(own, rule="exchange", is_chosen=False)
     told = build_story(plan_data(LayerPlan(made.plan, [*rest, ours]), cases.DAY)).slides[1]
     own = "3 % [2 %, 4 %]"
-    assert told.title == f"This plan: {own} harder to predict; 1 of 2 published choices do better, all before repair"
+    title = f"Without 3 blocks, text is {own} harder to predict; 1 of 2 published choices do better, before repair"
+    assert told.title == title
     assert "this plan, repaired: 1 %" in [line.name for line in told.visual.series]
 
 
@@ -655,9 +642,7 @@ def test_the_least_harmful_block_is_one_whose_price_is_known():
         replace(row, difference=None) if row.rule == "single" and row.blocks == [0] else row for row in made.outcomes
     ]
     found = plan_board.plan_board(plan_data(LayerPlan(made.plan, unknown), cases.DAY))
-    assert found.evidence.title.startswith("Alone, the least harmful block (4)"), "it is within the budget"
-    over = plan_board.plan_board(plan_data(layer_plan(is_recommended=False, budget=0.001), cases.DAY))
-    assert over.evidence.title.startswith("Even alone, the least harmful block (4)")
+    assert found.evidence.title.startswith("Alone, the least harmful block (4)")
     assert found.evidence.visual.blocks[0].told == "", "what is not known is no 0 %"
 
 
@@ -694,9 +679,9 @@ def test_a_task_of_texts_is_held_against_the_budget(upper, sure):
 def test_what_a_table_cuts_stands_whole_in_the_notes():
     long = "a very long reason " * 60
     table = Table((Column("Name", 0.3), Column("Reason", 0.7)), (("one", long), ("two", "short")))
-    whole = make_slide(data_of("one_model", "en"), "x", "Title", visual=table)
+    whole = make_slide("x", "Title", visual=table)
     found = shorten_for_page(whole, layout.OWN_PAGE)
-    assert found.visual.rows[0][1].endswith("…") and f"one: {long}" in found.speech
+    assert found.visual.rows[0][1].endswith("…") and f"one: Reason: {long}" in found.speech
     assert not any("short" in text for text in found.speech)
 
 
@@ -711,13 +696,13 @@ def test_a_vetoed_model_is_marked_beside_the_others():
 
 def test_a_pilot_without_scores_or_models_is_incomplete():
     none = build_story(of_pilot(12, [None] * 12, "en"))
-    assert none.case == "incomplete" and none.slides[-1].visual.rows[0][0].startswith("Score 12 models")
+    assert none.slides[-1].visual.rows[0][0].startswith("Score 12 models")
     few = build_story(of_pilot(12, answers.unrelated(10), "en"))
-    assert few.case == "incomplete" and few.slides[0].statements[0].text == "10 / 12"
+    assert few.slides[0].statements[0].text == "10 / 12"
 
 
 def test_the_best_by_scores_without_errors_has_a_plain_rank():
-    for std_error, told in ((0.5, "rank 1 to 4"), (None, "first, error not known")):
+    for std_error, told in ((0.5, "rank 1–4"), (None, "first, error not known")):
         first = build_story(of_pilot(24, answers.falling(), "en", std_error=std_error)).slides[0]
         assert any(one.text.endswith(told) for one in first.statements)
 
@@ -749,7 +734,7 @@ def test_of_two_models_on_one_text_the_deck_tells_first_which_reads_it_better():
     story = story_of("two_models_one_text", "en")
     answer = next(slide for slide in story.slides if slide.key == "answer")
     assert answer.title == "one reads python-docs better than two: 1.90 against 3.00 bits per byte"
-    assert answer.statements[0].text == "1.90" and answer.statements[1].text.startswith("bits per byte [")
+    assert answer.statements[0].text == "1.90" and answer.statements[1].text.startswith("bits per byte, lower is")
     assert story.slides[-1].visual.rows[0][0].startswith("Test it on your own task")
     assert [slide.key for slide in story.slides] == ["answer", "compared", "options"], "shapes choose no reader"
     table = story.slides[1].visual
@@ -759,29 +744,17 @@ def test_of_two_models_on_one_text_the_deck_tells_first_which_reads_it_better():
     assert [one.text for one in numbers_of(story, "r") if one.source_table is None] == []
 
 
-def test_of_readers_that_are_not_told_apart_the_smaller_is_named_and_not_said_to_read_as_well():
-    told = {
-        sizes: in_language("en", profile_board._readers_title, ("one", "two"), sizes, is_told_apart=False)
-        for sizes in ((200.0, 135.0), (135.0, 135.0), (135.0, None))
-    }
-    assert list(told.values()) == [
-        "two is smaller, 135 against 200 million parameters; reading tells no difference",
-        "Neither reading nor size decides: both have 135 million parameters",
-        "Reading decides nothing between one and two; their sizes are not known",
-    ]
-
-
-def test_a_reader_is_larger_or_smaller_only_by_numbers_that_differ_as_shown():
+def test_two_readers_stand_with_their_sizes_and_no_better_one_is_named_where_reading_does_not_tell():
     read = two_readers()
     titles = []
-    for other in (135_000_001, 200_000_000):
-        sizes = pl.when(run_id="r-one").then(135_000_000).otherwise(other).cast(pl.Int64)
-        made = replace(read, runs=read.runs.with_columns(parameters=sizes))
+    for windows in (read.windows, read.windows.with_columns(bits=pl.col("bits") - 108 * (pl.col("run_id") == "r-two"))):
+        runs = read.runs.with_columns(parameters=pl.when(run_id="r-one").then(135_000_001).cast(pl.Int64))
+        made = replace(read, runs=runs, windows=windows)
         slides = {slide.key: slide for slide in build_story(deck_data(ReportedRuns(made), cases.DAY)).slides}
         titles.append(slides["compared"].title)
     assert titles == [
-        "one reads better at the same size, 135 million parameters",
-        "one reads better and is smaller: 135 against 200 million parameters",
+        "one reads better than two; million parameters: 135 and –",
+        "Reading does not tell one and two apart; million parameters: 135 and –",
     ]
 
 
@@ -803,7 +776,7 @@ def test_of_more_models_than_a_picture_has_rows_it_says_so():
 
 def test_what_all_blocks_of_a_plan_save_or_cost_is_not_told_of_a_smaller_set():
     smaller = build_story(plan_data(layer_plan(budget=0.015), cases.DAY))
-    assert smaller.slides[0].statements[0].text == "0.8 %" and smaller.slides[1].title.startswith("All 3 blocks of the")
+    assert smaller.slides[0].statements[0].text == "0.8 %" and smaller.slides[1].title.startswith("Without 3 blocks")
     assert not [text for slide in smaller.slides for _place, text in texts_of(slide) if "less time" in text]
     unsure = build_story(plan_data(layer_plan(budget=0.009), cases.DAY))
     assert unsure.slides[0].statements[0].text == "0.8 %", "the price that the title tells of"
