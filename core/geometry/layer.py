@@ -17,8 +17,7 @@ from core.geometry.clouds import (
     CloudEstimate,
     LayerResult,
     PlacedCloud,
-    as_cloud_estimate,
-    estimate_from_blocks,
+    distinct_points,
     estimates_of_sets,
     first_copies,
     log_interval,
@@ -134,7 +133,7 @@ def _measure_cloud(
     without exact copies."""
     cloud, is_whole = placed.cloud, placed.cloud.name not in plan.core_only
     estimates = [d2, *([] if plan.reference_only else second_order_estimates(placed, scanned))]
-    correlators_ = [correlators.second_order_correlator(d2), *correlators.first_order_of_cloud(states, cloud)]
+    correlators_ = [correlators.second_order_correlator(d2), *correlators.first_order(states, cloud)]
     copies = cloud.n_points - int(distinct[0].sum())
     result = LayerResult(estimates, correlators_, [], copies / cloud.n_points)
     if is_whole and cloud.name != "one_per_word":
@@ -184,20 +183,16 @@ def measure_draws(
     placed = place(states, draws[0])
     scanned, distinct = _scan(placed, plan, halves=halves)
     repeats = [scanned, *(scan_cloud(place(states, cloud), halves=halves) for cloud in draws[1:])]
-    return placed, scanned, distinct, _over_draws(placed.cloud, repeats)
-
-
-def _over_draws(cloud: Cloud, repeats: Sequence[Scanned]) -> CloudEstimate:
-    """Geometric mean of d2 over the draws, with its delete-one-block replicates."""
-    per_draw = np.stack([scanned.d2 for scanned in repeats])  # (n_draws, n_sets)
+    # The geometric mean over the draws, and of its replicates.
+    per_draw = np.stack([one.d2 for one in repeats])  # (n_draws, n_sets)
     logs = np.log(per_draw).mean(0)
     blocks = np.exp(logs[1:]).tolist()
-    two = np.mean([scanned.without_two for scanned in repeats], axis=0)
-    estimate = log_interval(
-        math.exp(logs[0]), blocks, per_draw[:, 0].tolist(), without_two=two, n_points=cloud.n_points
-    )
-    halves = np.exp(np.log(np.stack([scanned.halves for scanned in repeats])).mean(0))  # (n_splits, 2)
-    return CloudEstimate(cloud.name, "d2", None, None, estimate, blocks, halves.flatten().tolist())
+    two = np.mean([one.without_two for one in repeats], axis=0)
+    bare = Estimate(math.exp(logs[0]), n_points=placed.cloud.n_points)
+    estimate = log_interval(bare, blocks, per_draw[:, 0].tolist(), without_two=two)
+    of_halves = np.exp(np.log(np.stack([one.halves for one in repeats])).mean(0))  # (n_splits, 2)
+    d2 = CloudEstimate(placed.cloud.name, "d2", None, None, estimate, blocks, of_halves.flatten().tolist())
+    return placed, scanned, distinct, d2
 
 
 def scan_with_neighbours(
@@ -252,20 +247,7 @@ def estimates_of_readings(
     placed: PlacedCloud, distinct: Tensor, readings: list[NeighbourReading]
 ) -> list[CloudEstimate]:
     n = int(distinct[0].sum())
-    return [
-        estimate_from_blocks(
-            placed.cloud,
-            r.estimator,
-            r.n1,
-            r.n2,
-            r.value,
-            r.blocks,
-            centres=r.centres,
-            scale=r.mean_distance,
-            n_points=n,
-        )
-        for r in readings
-    ]
+    return [reading.estimate(placed.cloud, n) for reading in readings]
 
 
 def _per_prompt(states: Tensor, prompts: Sequence[np.ndarray]) -> list[CloudEstimate]:
@@ -277,34 +259,27 @@ def _per_prompt(states: Tensor, prompts: Sequence[np.ndarray]) -> list[CloudEsti
     kept = []
     for rows in prompts:
         points = states[torch.from_numpy(rows).to(states.device)]
-        everyone = torch.ones(1, len(points), dtype=torch.bool, device=points.device)
-        distinct = points[first_copies(points, everyone)[0]]
+        distinct = points[distinct_points(points)]
         kept.append(len(distinct))
         for reading in readings_of_points(distinct):
             read.setdefault((reading.estimator, reading.n1, reading.n2), []).append(reading)
     n_points = round(float(np.mean(kept)))
     n_dropped = round(float(np.mean([len(rows) for rows in prompts]))) - n_points
-    return [
-        _mean_over_prompts(readings, len(prompts), n_points=n_points, n_dropped=n_dropped) for readings in read.values()
-    ]
-
-
-def _mean_over_prompts(
-    readings: list[NeighbourReading], n_prompts: int, *, n_points: int, n_dropped: int
-) -> CloudEstimate:
-    values = np.array([r.value for r in readings if math.isfinite(r.value)])
-    without_one: list[float] = list((values.sum() - values) / (len(values) - 1)) if len(values) > 1 else []
-    notes = "" if len(values) == n_prompts else f"undefined in {n_prompts - len(values)} of {n_prompts} sequences"
-    estimate = log_interval(
-        float(values.mean()) if len(values) else math.nan,
-        without_one,
-        scale=float(np.mean([r.mean_distance for r in readings if math.isfinite(r.value)] or [math.nan])),
-        n_points=n_points,
-        n_dropped=n_dropped,
-        notes=notes,
-    )
-    first = readings[0]
-    return as_cloud_estimate("per_prompt", first.estimator, first.n1, first.n2, estimate)
+    estimates = []
+    for (estimator, n1, n2), readings in read.items():
+        values = np.array([r.value for r in readings if math.isfinite(r.value)])
+        n = len(values)
+        without_one = ((values.sum() - values) / (n - 1)).tolist() if n > 1 else []
+        bare = Estimate(
+            float(values.mean()) if n else math.nan,
+            scale=float(np.mean([r.mean_distance for r in readings if math.isfinite(r.value)] or [math.nan])),
+            n_points=n_points,
+            n_dropped=n_dropped,
+            notes="" if n == len(prompts) else f"undefined in {len(prompts) - n} of {len(prompts)} sequences",
+        )
+        found = log_interval(bare, without_one)
+        estimates.append(CloudEstimate("per_prompt", estimator, n1, n2, found, []).calibrated())
+    return estimates
 
 
 def _surrogates(placed: PlacedCloud, n_surrogates: int, seed: int) -> list[CloudEstimate]:

@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from core.errors import EstimateError
-from core.geometry.clouds import MIN_POINTS, CentreSums, LabelledPoints, Reading
+from core.geometry.clouds import MIN_POINTS, CentreSums, Cloud, CloudEstimate, LabelledPoints, Reading, log_interval
+from core.records import Estimate
 from core.registry.estimators import plateau
 
 TILE = 512
@@ -400,6 +401,12 @@ class NeighbourReading:
     centres: CentreSums | None = None
     """Set if neighbours come only from other sequences: see `sums_over_centres`."""
 
+    def estimate(self, cloud: Cloud, n_points: int) -> CloudEstimate:
+        """On the `n_points` of a cloud that are no copies."""
+        bare = Estimate(self.value, scale=self.mean_distance, n_points=n_points, n_dropped=cloud.n_points - n_points)
+        found = log_interval(bare, self.blocks, centres=self.centres)
+        return CloudEstimate(cloud.name, self.estimator, self.n1, self.n2, found, self.blocks).calibrated()
+
 
 def stored_neighbours(n_points: int, n_union: int, rank: int = RANKS[-1]) -> int:
     """Number of neighbours to store so that nearly every row finds `rank` of them in each member set.
@@ -435,16 +442,13 @@ def neighbour_readings(found: SetNeighbours, distinct: Tensor) -> list[Neighbour
         ("two_nn_censored", two_nn_censored),
         ("two_nn_linear", two_nn_linear),
     ):
-        value, blocks = math.nan, [math.nan] * (len(members) - 1)
-        if len(nearest_two) >= MIN_POINTS:
-            value = function(nearest_two)
-            if function is two_nn:
-                logs = _log_or_undefined(distances)
-                ratios = np.nansum(np.maximum(logs[:, :, 1] - logs[:, :, 0], 0), 1)
-                blocks = _undefined_if_empty(members.sum(1).numpy() - 1, ratios)[1:].tolist()
-            else:
-                blocks = [function(of_set[own]) for of_set, own in zip(distances[1:], members[1:], strict=True)]
-        readings.append(NeighbourReading(estimator, 1, 2, value, blocks, scale))
+        if function is two_nn:
+            logs = _log_or_undefined(distances)
+            ratios = np.nansum(np.maximum(logs[:, :, 1] - logs[:, :, 0], 0), 1)
+            blocks = _undefined_if_empty(members.sum(1).numpy() - 1, ratios)[1:].tolist()
+        else:
+            blocks = [function(of_set[own]) for of_set, own in zip(distances[1:], members[1:], strict=True)]
+        readings.append(NeighbourReading(estimator, 1, 2, function(nearest_two), blocks, scale))
     asked = [("mle", None, MLE_NEIGHBOURS), *(("gride", n1, 2 * n1) for n1 in GRIDE_SCALES)]
     return readings + _scan_of_ranks(found, distinct, asked)
 
