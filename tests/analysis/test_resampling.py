@@ -68,10 +68,10 @@ def test_a_search_finds_what_is_related_and_passes_over_gaps():
     noise = np.random.default_rng(0).normal(size=(5, 16))
     layers = {f"layer {k}": row for k, row in enumerate(noise)} | {"related": -y, "flat": np.ones(16)}
     found = search_dimensions(layers, y)
-    assert (found.best, found.rho[5], found.rho[6], found.adjusted_p[6]) == ("related", -1, None, None)
+    assert (found.best, found.largest, found.rho["flat"], found.adjusted_p["flat"]) == ("related", -1, None, None)
     assert found.p == pytest.approx(1 / 10_000)
     gaps = search_dimensions(layers | {"gaps": [None, math.nan, *y[2:]]}, [*y[:-1], None])
-    assert (gaps.n, gaps.rho[7]) == (15, 1)
+    assert (gaps.n, gaps.rho["gaps"]) == (15, 1)
 
 
 def test_pairs_are_corrected_for_all_of_them_with_gaps_and_without():
