@@ -7,7 +7,7 @@ model by exact repository and revision; any weaker match is labelled.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -70,12 +70,18 @@ class RankingGroup:
         return sorted(self.rows["dtype"].unique().to_list())
 
 
-def groups(runs: pl.DataFrame, *, include_vetoed: bool = False) -> list[RankingGroup]:
-    """The comparable groups among the runs on unchanged text, largest first.
+def groups(runs: pl.DataFrame, keys: Sequence[str] = GROUP_KEYS, *, include_vetoed: bool = False) -> list[RankingGroup]:
+    """The comparable groups among the runs on unchanged text, largest first; `keys` are what their runs have in common.
 
     Runs that a check vetoes are left out (`vetoed` returns them) unless `include_vetoed`.
     """
-    return _build_groups(runs, GROUP_KEYS, include_vetoed)
+    text = runs.filter(pl.col("pass") == "text", pl.lit(include_vetoed) | ~_is_vetoed())
+    all_groups = [
+        RankingGroup(dict(zip(keys, values, strict=True)), rows)
+        for values, alike in text.sort("name", "run_id", nulls_last=True).group_by(keys, maintain_order=True)
+        for rows in from_largest(alike, "n_points", lambda largest: (1 - N_TOLERANCE) * largest)
+    ]
+    return sorted(all_groups, key=lambda group: -group.rows.height)
 
 
 def natural_sort_key() -> pl.Expr:
@@ -152,22 +158,8 @@ def across_tokenizers(
     of_types = [column for column in of_words.columns if column != "run_id"]
     measured = runs.filter(pl.col("words_hash").is_not_null()).drop(of_types, strict=False)
     joined = measured.join(of_words, on="run_id", how="inner", maintain_order="left")
-    all_groups = _build_groups(joined, WORD_KEYS, include_vetoed)
+    all_groups = groups(joined, WORD_KEYS, include_vetoed=include_vetoed)
     return [group for group in all_groups if group.rows["model_id"].n_unique() > 1]
-
-
-def _build_groups(runs: pl.DataFrame, keys: tuple[str, ...], include_vetoed: bool) -> list[RankingGroup]:
-    if runs.is_empty():
-        return []
-    text = runs.filter(pl.col("pass") == "text")
-    text = text if include_vetoed else text.filter(~_is_vetoed())
-    text = text.sort(["name", "run_id"], nulls_last=True)
-    all_groups = [
-        RankingGroup(dict(zip(keys, values, strict=True)), rows)
-        for values, alike in text.group_by(keys, maintain_order=True)
-        for rows in from_largest(alike, "n_points", lambda largest: (1 - N_TOLERANCE) * largest)
-    ]
-    return sorted(all_groups, key=lambda group: -group.rows.height)
 
 
 def from_largest(rows: pl.DataFrame, column: str, least: Callable[[Any], float]) -> list[pl.DataFrame]:

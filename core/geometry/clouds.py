@@ -194,6 +194,11 @@ def grouped(labels: np.ndarray) -> list[np.ndarray]:
     return result
 
 
+def beside(tensor: Tensor, array: np.ndarray) -> Tensor:
+    """The array on the device of a tensor."""
+    return torch.from_numpy(array).to(tensor.device)
+
+
 @dataclass(frozen=True)
 class PlacedCloud:
     """A cloud's points at one layer, centred on the mean of the whole cloud (its first member set)."""
@@ -206,8 +211,8 @@ class PlacedCloud:
 
 
 def place(states: Tensor, cloud: Cloud) -> PlacedCloud:
-    points = states[torch.from_numpy(cloud.rows).to(states.device)]
-    members = torch.from_numpy(cloud.members).to(states.device)
+    points = states[beside(states, cloud.rows)]
+    members = beside(states, cloud.members)
     moved = centred(points, members[0])
     # Coordinates that are constant up to round-off are set to zero.
     variances = members[0].to(points.dtype) @ moved.square() / members[0].sum()

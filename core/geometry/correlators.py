@@ -28,6 +28,7 @@ from core.geometry.clouds import (
     LabelledPoints,
     PlacedCloud,
     Reading,
+    beside,
     jackknife_error,
 )
 from core.geometry.neighbours import GRIDE_READ_AT, TILE, NeighbourReading, NeighbourTable, SetNeighbours, nearest
@@ -79,8 +80,6 @@ def spectrum(points: Tensor) -> Tensor:
 
 def ranks(points: Tensor) -> tuple[float, float]:
     """(effective rank, stable rank) of points (n, n_dims) fp32, centred here."""
-    if len(points) < 2:
-        return math.nan, math.nan
     variances = spectrum(points)
     return effective_rank(variances), stable_rank(variances)
 
@@ -243,7 +242,7 @@ def first_order(states: Tensor, cloud: Cloud) -> list[CloudCorrelator]:
     E1 = sum_{i != j} x_i.x_j / (N sum |x_i|^2) = |mean x|^2 / mean |x|^2 - 1/N, in [-1/N, 1 - 1/N]: the formula of
     the DeepCT package, not verified against arXiv 2503.22547. mean_cosine = (N |mean u|^2 - 1) / (N - 1), u = x/|x|.
     """
-    points = states[torch.from_numpy(cloud.rows).to(states.device)]
+    points = states[beside(states, cloud.rows)]
     weights = torch.from_numpy(cloud.members).to(points)  # (n_sets, n)
     n = weights.sum(1)
     norms = points.norm(dim=1)
@@ -264,7 +263,7 @@ def token_to_population(states: Tensor, placed: PlacedCloud) -> tuple[list[Cloud
     """
     cloud = placed.cloud
     rows = cloud.rows[cloud.members[0]]
-    points = states[torch.from_numpy(rows).to(states.device)]
+    points = states[beside(states, rows)]
     mean = points.mean(0)
     tiny = torch.finfo(points.dtype).tiny
     squared = (points - mean).square().sum(1)
@@ -285,7 +284,7 @@ def token_to_population(states: Tensor, placed: PlacedCloud) -> tuple[list[Cloud
 
 def _held_by_largest(states: Tensor, rows: np.ndarray) -> Tensor:
     """Share of the variance due to the `TOP_PERCENT` percent of the tokens farthest from the mean; NaN without variance."""
-    points = states[torch.from_numpy(rows).to(states.device)]
+    points = states[beside(states, rows)]
     squared = (points - points.mean(0)).square().sum(1).sort(descending=True).values
     sizes = [max(1, round(percent / 100 * len(rows))) for percent in TOP_PERCENT]
     return torch.stack([squared[:size].sum() for size in sizes]) / squared.sum()
@@ -391,12 +390,9 @@ def local_c2(points: Tensor, indices: Tensor, ks: Sequence[int], gram: Tensor | 
     """C2_loc of each row for several k at once; {k: (n_rows,) fp32}, NaN if all k neighbours coincide.
 
     points (n, n_dims) fp32; indices (n_rows, k_max) int64: neighbours of each row in order of distance, without the
-    row's own point. One k_max x k_max Gram matrix per row serves every k. A k below 3 or above k_max is skipped. `gram`
-    as from `gram_matrix`, if there is one.
+    row's own point. One k_max x k_max Gram matrix per row serves every k, from 3 to k_max. `gram` as from `gram_matrix`, if
+    there is one.
     """
-    ks = [k for k in ks if 3 <= k <= indices.shape[1]]
-    if not ks:
-        return {}
     indices = indices[:, : max(ks)]
     ranks = torch.arange(max(ks), device=points.device)
     first = (ranks[:, None] < torch.tensor(ks, device=points.device)).to(points.dtype)  # (k_max, n_ks)
@@ -422,9 +418,6 @@ def local_d2_of_sets(
     (n_sets, n) bool; centres (n_centres,) positions. In each set, a member centre uses its first k stored neighbours
     that are members; centres with fewer are skipped in that set. Store about 1.25 k + 32 neighbours.
     """
-    ks = [k for k in ks if 3 <= k <= stored.shape[1]]
-    if not ks:
-        return {}
     limits = torch.tensor(ks, device=points.device)
     parts, start = [], 0
     for own in _grams(points, stored, min(ks), gram):
@@ -657,7 +650,7 @@ def correlation_integral_of_cloud(placed: PlacedCloud, distinct: Tensor, within:
     """The estimate of a cloud. Subsets use the radii of the whole cloud; only the pair counts are recomputed."""
     whole = within.distances[0][distinct[0]]
     radii = median_radii(whole[:, [within.ranks.index(rank) for rank in RANKS]])
-    sequences = torch.from_numpy(placed.cloud.sequences).to(placed.points.device)
+    sequences = beside(placed.points, placed.cloud.sequences)
     value, *blocks = correlation_of_sets(placed.points, sequences, distinct, radii)
     reading = NeighbourReading("correlation_integral", *RANKS, value, blocks, radii[1])
     return reading.estimate(placed.cloud, len(whole))

@@ -17,6 +17,7 @@ from core.geometry.clouds import (
     CloudEstimate,
     LayerResult,
     PlacedCloud,
+    beside,
     distinct_points,
     estimates_of_sets,
     first_copies,
@@ -151,10 +152,14 @@ def _measure_cloud(
             placed, scanned.table, distinct, plan.seed, wide=not plan.core_only
         )
         surrogates = _surrogates(placed, plan.n_surrogates, plan.seed)
+        points = placed.points[placed.members[0]]  # on request, without replicates
         estimates += [
             *local_d2,
             correlators.correlation_integral_of_cloud(placed, distinct, within),
-            *_on_request(placed, plan.more_estimators),
+            *(
+                CloudEstimate(cloud.name, name, None, None, ESTIMATORS[name](points), [])
+                for name in plan.more_estimators
+            ),
             *surrogates,
         ]
         kurtosis, cosines = correlators.cosines(placed, plan.seed)
@@ -179,7 +184,7 @@ def measure_draws(
     states: Tensor, plan: CloudPlan, draws: list[Cloud]
 ) -> tuple[PlacedCloud, Scanned, Tensor, CloudEstimate]:
     """The first draw, its pass over pairs, its member sets without exact copies, and d2 averaged over all draws."""
-    halves = torch.from_numpy(plan.halves).to(states.device)
+    halves = beside(states, plan.halves)
     placed = place(states, draws[0])
     scanned, distinct = _scan(placed, plan, halves=halves)
     repeats = [scanned, *(scan_cloud(place(states, cloud), halves=halves) for cloud in draws[1:])]
@@ -234,7 +239,7 @@ def _estimates_with_differing_labels(
 ) -> list[CloudEstimate]:
     """Neighbour estimates that exclude neighbours of the same sequence, or of the same type too, per specification."""
     cloud, estimates, specifications = placed.cloud, [], plan.specifications(placed.cloud.name)
-    sequences, types = (torch.from_numpy(x).to(placed.points.device) for x in (cloud.sequences, cloud.types))
+    sequences, types = (beside(placed.points, x) for x in (cloud.sequences, cloud.types))
     for kind, labels in (("between", [sequences]), ("typed", [sequences, types])):
         scales = [s.n1 for s in specifications if s.n1 and s.estimator == f"gride_{kind}"]
         with_mle = any(s.estimator == f"mle_{kind}" for s in specifications)
@@ -255,18 +260,12 @@ def _per_prompt(states: Tensor, prompts: Sequence[np.ndarray]) -> list[CloudEsti
 
     Sequences are treated as independent: the jackknife leaves one out. N is the mean number of distinct points.
     """
-    read: dict[tuple[str, int | None, int], list[NeighbourReading]] = {}
-    kept = []
-    for rows in prompts:
-        points = states[torch.from_numpy(rows).to(states.device)]
-        distinct = points[distinct_points(points)]
-        kept.append(len(distinct))
-        for reading in readings_of_points(distinct):
-            read.setdefault((reading.estimator, reading.n1, reading.n2), []).append(reading)
-    n_points = round(float(np.mean(kept)))
+    of_prompts = [states[beside(states, rows)] for rows in prompts]
+    distinct = [points[distinct_points(points)] for points in of_prompts]
+    n_points = round(float(np.mean([len(points) for points in distinct])))
     n_dropped = round(float(np.mean([len(rows) for rows in prompts]))) - n_points
     estimates = []
-    for (estimator, n1, n2), readings in read.items():
+    for (estimator, n1, n2), readings in _by_scale(distinct).items():
         values = np.array([r.value for r in readings if math.isfinite(r.value)])
         n = len(values)
         without_one = ((values.sum() - values) / (n - 1)).tolist() if n > 1 else []
@@ -282,17 +281,25 @@ def _per_prompt(states: Tensor, prompts: Sequence[np.ndarray]) -> list[CloudEsti
     return estimates
 
 
+def _by_scale(clouds: Iterable[Tensor]) -> dict[tuple[str, int | None, int], list[NeighbourReading]]:
+    """The readings of several clouds by estimator, n1 and n2."""
+    read: dict[tuple[str, int | None, int], list[NeighbourReading]] = {}
+    for points in clouds:
+        for reading in readings_of_points(points):
+            read.setdefault((reading.estimator, reading.n1, reading.n2), []).append(reading)
+    return read
+
+
 def _surrogates(placed: PlacedCloud, n_surrogates: int, seed: int) -> list[CloudEstimate]:
     """GRIDE and TwoNN on Gaussian surrogates of this cloud: mean and standard error over the surrogates."""
     points = placed.points[placed.members[0]]
     generator = torch.Generator().manual_seed(seed)
-    per_scale: dict[tuple[str, int | None, int], list[float]] = {}
-    for _ in range(n_surrogates):
-        for reading in readings_of_points(gaussian_surrogate(points, generator)):
-            if reading.estimator in ("gride", "two_nn"):
-                per_scale.setdefault((reading.estimator, reading.n1, reading.n2), []).append(reading.value)
+    clouds = (gaussian_surrogate(points, generator) for _ in range(n_surrogates))
     estimates = []
-    for (estimator, n1, n2), values in per_scale.items():
+    for (estimator, n1, n2), readings in _by_scale(clouds).items():
+        if estimator not in ("gride", "two_nn"):
+            continue
+        values = [reading.value for reading in readings]
         spread = float(np.std(values, ddof=1) / math.sqrt(len(values))) if len(values) > 1 else math.nan
         estimate = Estimate(float(np.mean(values)), spread, n_points=len(points))
         estimates.append(
@@ -311,12 +318,6 @@ def gaussian_surrogate(points: Tensor, generator: torch.Generator) -> Tensor:
     n = len(points)
     weights = torch.randn(n, n, generator=generator).to(points) / (n - 1) ** 0.5
     return weights @ centred
-
-
-def _on_request(placed: PlacedCloud, names: Iterable[str]) -> list[CloudEstimate]:
-    """Additional estimators requested by name, run on the whole cloud without replicates."""
-    points = placed.points[placed.members[0]]
-    return [CloudEstimate(placed.cloud.name, name, None, None, ESTIMATORS[name](points), []) for name in names]
 
 
 PER_STORED = 8

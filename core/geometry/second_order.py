@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from core.errors import EstimateError, Sentence
-from core.geometry.clouds import LabelledPoints, PlacedCloud, Reading, centred, grouped
+from core.geometry.clouds import LabelledPoints, PlacedCloud, Reading, beside, centred, grouped
 from core.geometry.neighbours import TILE, NeighbourTable, nearest_of_tile
 
 # --- one pass over all pairs of a cloud, for neighbours and all second-order quantities ------------------------------
@@ -201,8 +201,8 @@ def pairs_within(points: Tensor, of: Directions, groups: list[np.ndarray]) -> Pa
     """
     of_groups, sizes_of_groups = [], []
     for padded in groups:
-        index = torch.from_numpy(np.maximum(padded, 0)).to(points.device)  # (n_groups, width)
-        real = torch.from_numpy(padded >= 0).to(points.device)
+        index = beside(points, np.maximum(padded, 0))  # (n_groups, width)
+        real = beside(points, padded >= 0)
         own_points = points[index]
         gram = own_points @ own_points.transpose(1, 2)  # (n_groups, width, width)
         weights = of.weights[:, index] * real  # (n_sets, n_groups, width)
@@ -273,7 +273,7 @@ def d2(points: Tensor, sequences: Tensor, *, with_norms: bool = False) -> tuple[
     of_sequences = torch.bincount(labels, sizes)
     itself = within = float(sizes.square().sum())
     for padded in grouped(labels.cpu().numpy()):
-        index = torch.from_numpy(padded).to(labels.device)
+        index = beside(labels, padded)
         own = directions[index.clamp_min(0)] * (index >= 0)[..., None]
         within += float((own @ own.transpose(1, 2)).square().sum()) - float(sizes[index[index >= 0]].square().sum())
     everything = float(sizes.sum()) ** 2
@@ -478,7 +478,7 @@ def scan_cloud(
     (n_splits, n_sequences) bool, typed d2, participation ratio."""
     points, members, cloud = placed.points, placed.members, placed.cloud
     centred = centred_directions(points, members)
-    sequences = torch.from_numpy(cloud.sequences).to(points.device)
+    sequences = beside(points, cloud.sequences)
     columns = [centred.weights.T, _block_matrix(members, centred)]
     if ratio:
         with_norms = centred_directions(points, members, with_norms=True)
@@ -514,7 +514,7 @@ def _between_sequences(
     everything = all_pairs(placed.points, of, products)
     within = pairs_within(placed.points, of, placed.cloud.sequence_groups)
     between = everything - within
-    sequences = torch.from_numpy(placed.cloud.sequences).to(placed.points.device)
+    sequences = beside(placed.points, placed.cloud.sequences)
     of_sequence = _one_hot(sequences, int(placed.cloud.sequences.max()) + 1).to(of.weights.dtype)
     counts = (of.weights > 0).to(of.weights.dtype) @ of_sequence
     with np.errstate(divide="ignore", invalid="ignore"):  # undefined where there are no pairs
