@@ -108,7 +108,6 @@ class _Survey:
         """Kind of weights of a pass -> its plan: drawn weights need more memory, and only trained ones are spread."""
         self.sample: TokenSample | None = None
         self.layers: CloudPlan | None = None
-        self.base = base_memory()
         self.pace: Pace | None = None
         self.existing: dict[str, Any] = {}
         """What the card says of runs that relate to it."""
@@ -206,12 +205,11 @@ class _Survey:
 
     def _room(self, model: OpenModel) -> int:
         """Memory available for weights and pass: with a budget, minus what a measuring process already uses."""
-        assert self.blueprint and self.source and self.source.weights
+        assert self.blueprint
         device, budget = self.blueprint.device, self.config.memory_budget
         if budget is None or device.type == "cuda":
             return available_bytes(device, budget)
-        is_gguf = self.source.weights.gguf_file is not None
-        return max(0, budget - baseline_bytes(self.base, is_gguf, model.vocabulary_size))
+        return max(0, budget - baseline_bytes(model.row))
 
     def _n_points(self) -> int | None:
         """Size of the cloud `one_per_type`, if known."""
@@ -270,9 +268,8 @@ class _Survey:
         if known_run or not (plan and blueprint and layers and self.model and self.protocol and self.source):
             return PassEstimate(name, known_run, {}, None, None)
         row, protocol, shape, device = self.model.row, self.protocol, blueprint.shape, blueprint.device.type
-        is_gguf = row.weight_format == "gguf"
-        is_mapped = not is_gguf and self.source.stored_dtype == self.config.dtype
-        placed = Placed(is_mapped, PASSES[name].weights, is_gguf, on_device=device == "cuda")
+        is_mapped = row.weight_format != "gguf" and self.source.stored_dtype == self.config.dtype
+        placed = Placed(is_mapped, PASSES[name].weights, on_device=device == "cuda")
         judges = PASSES[name].judges
         layers = replace(
             layers,
@@ -286,7 +283,7 @@ class _Survey:
             n_workers = count_workers(layers, row.hidden_size, row.n_layers + 2, cpus_of_job(), self._room(self.model))
         windows = protocol.n_sequences, protocol.n_tokens
         geometry = geometry_bytes(layers, row.n_layers, row.hidden_size, pair_budget(self.config), n_workers)
-        memory, gpu = footprint(self.base, shape, plan, placed, windows, row.vocabulary_size, geometry)
+        memory, gpu = footprint(baseline_bytes(row), shape, plan, placed, windows, geometry)
         seconds: dict[str, float] = {}
         if self.pace:
             estimators = extra_estimators(self.config, protocol, name)
@@ -415,15 +412,14 @@ class Placed:
     """Whether they are memory-mapped file pages, because the file has the dtype of the measurement."""
     weights: str
     """Kind of weights of the pass, as in `core.registry.protocols`."""
-    is_gguf: bool
     on_device: bool
     """Whether they are on a GPU with separate memory."""
 
 
 def footprint(
-    base: int, shape: Shape, plan: MemoryPlan, placed: Placed, windows: tuple[int, int], vocabulary: int, geometry: int
+    baseline: int, shape: Shape, plan: MemoryPlan, placed: Placed, windows: tuple[int, int], geometry: int
 ) -> tuple[int, int]:
-    """Peak bytes of one pass, in main memory and on a device of its own (0 on a CPU): `base` before it, plus the larger of
+    """Peak bytes of one pass, in main memory and on a device of its own (0 on a CPU): `baseline` before it, plus the larger of
     its forward pass and its geometry.
 
     Counted as in `runs.peak_memory_bytes`: anonymous memory, without the hidden states in their scratch file and without
@@ -431,7 +427,6 @@ def footprint(
 
     windows (number, tokens of each); geometry from `geometry_bytes`.
     """
-    baseline = baseline_bytes(base, placed.is_gguf, vocabulary)
     weight_bytes = shape.largest_unit if plan.on_demand else shape.weights
     if placed.weights == DRAWN and plan.on_demand:
         weight_bytes += shape.outside  # embedding and head are drawn at the start and stay in memory
@@ -453,9 +448,9 @@ def footprint(
     return baseline + max(in_transit, geometry), max(weight_bytes + batch, geometry)
 
 
-def baseline_bytes(base: int, is_gguf: bool, vocabulary: int) -> int:
+def baseline_bytes(row: ModelRow) -> int:
     """Bytes of a process that has read configuration and tokenizer, the vocabulary of a GGUF file included."""
-    return base + (GGUF_VOCABULARY * vocabulary if is_gguf else 0)
+    return base_memory() + (GGUF_VOCABULARY * row.vocabulary_size if row.weight_format == "gguf" else 0)
 
 
 def geometry_bytes(plan: CloudPlan, n_layers: int, hidden_size: int, pair_budget: int, n_workers: int = 0) -> int:

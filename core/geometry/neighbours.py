@@ -282,26 +282,26 @@ def two_nn(distances: Tensor) -> float:
     return _safe_ratio(len(log_mu) - 1, float(log_mu.sum()))
 
 
-def two_nn_censored(distances: Tensor, discarded: float = DISCARDED) -> float:
+def two_nn_censored(distances: Tensor) -> float:
     """TwoNN by maximum likelihood with the largest ratios censored: (n-1) / (sum of n smallest + (N-n) times the n-th).
 
-    distances (n_points, >= 2); n = floor(N (1 - discarded)); the sums are over log(r2/r1). Type-II censoring of the
+    distances (n_points, >= 2); n = floor(N (1 - DISCARDED)); the sums are over log(r2/r1). Type-II censoring of the
     Pareto distribution: a censored ratio counts as "at least the largest kept". Unbiased for independent points.
     """
     log_mu = _log_ratios(distances, 1, 2).sort().values
-    n = _n_kept(len(log_mu), discarded)
+    n = _n_kept(len(log_mu))
     if n < MIN_POINTS - 1:
         return math.nan
     return _safe_ratio(n - 1, float(log_mu[:n].sum()) + (len(log_mu) - n) * float(log_mu[n - 1]))
 
 
-def two_nn_linear(distances: Tensor, discarded: float = DISCARDED) -> float:
+def two_nn_linear(distances: Tensor) -> float:
     """TwoNN by its authors' linear fit: slope through the origin of -log(1 - i/N) on the i-th smallest log(r2/r1).
 
-    distances (n_points, >= 2); i = 1..floor(N (1 - discarded)), because i = N would be infinite. Facco et al. 2017.
+    distances (n_points, >= 2); i = 1..floor(N (1 - DISCARDED)), because i = N would be infinite. Facco et al. 2017.
     """
     log_mu = _log_ratios(distances, 1, 2).sort().values
-    n = min(_n_kept(len(log_mu), discarded), len(log_mu) - 1)
+    n = min(_n_kept(len(log_mu)), len(log_mu) - 1)
     if n < MIN_POINTS - 1:
         return math.nan
     x = log_mu[:n]
@@ -364,8 +364,8 @@ def _log_ratios(distances: Tensor, inner: int, outer: int) -> Tensor:
     return (outer_distance / inner_distance).log().clamp_min(0)
 
 
-def _n_kept(n: int, discarded: float) -> int:
-    return math.floor(n * (1 - discarded) + 1e-9)
+def _n_kept(n: int) -> int:
+    return math.floor(n * (1 - DISCARDED) + 1e-9)
 
 
 def _in_double(values: Tensor) -> Tensor:

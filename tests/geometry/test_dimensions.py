@@ -78,11 +78,6 @@ def test_censoring_ignores_how_large_the_largest_ratios_are():
     assert two_nn(stretched) < 0.8 * two_nn(distances)
 
 
-def test_censoring_nothing_is_the_full_likelihood():
-    distances = pareto(100, 5.0)
-    assert two_nn_censored(distances, discarded=0) == pytest.approx(two_nn(distances))
-
-
 @pytest.mark.parametrize("estimate", [two_nn, two_nn_censored, two_nn_linear])
 def test_ties_raise_two_nn_and_nothing_but_ties_is_undefined(estimate):
     distances = pareto(200, 5.0)
