@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 
 from core.geometry.clouds import log_interval
+from core.records import Estimate
 from core.tables import TABLES, RunRow, ids_of, records, value_of
 from core.tables.columns import Column, Table
 from tests.profiles import make_profile
@@ -66,7 +67,7 @@ def test_intervals_that_follow_are_not_stored_and_others_stay_as_they_are():
     }
     follows = []
     for number, n_blocks in enumerate((2, 5, 16, 64)):
-        found = log_interval(100.0 + number, [100 + number + 0.1 * n for n in range(n_blocks)], n_points=10)
+        found = log_interval(Estimate(100.0 + number), [100 + number + 0.1 * n for n in range(n_blocks)])
         follows.append(
             replace(like, value=found.value, std_error=found.std_error, lower=found.lower, upper=found.upper)
         )
