@@ -13,9 +13,9 @@ so is a random subspace of that rank.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, count
 
 import numpy as np
 import torch
@@ -23,8 +23,8 @@ from torch import Tensor
 
 from core.analysis.intervals import Difference, mean_difference, windows_to_units
 from core.geometry.second_order import d2
-from core.plans.pricing import Pricer, ReportPasses, Scores, divergence, loss_increase
-from core.plans.variants import ATTENTION, MLP, Network, Projection, Variant, layer_states, without_blocks
+from core.plans.pricing import Price, Pricer, ReportShare, Scores, loss_increase, price_sets
+from core.plans.variants import ATTENTION, MLP, Network, Projection, Variant, layer_states
 from core.records import stretches
 from core.texts.sample import TokenWindows
 
@@ -53,7 +53,7 @@ class Similarity:
 
 
 @torch.inference_mode()
-def measure_similarity(network: Network, windows: TokenWindows, report: ReportPasses = lambda done: None) -> Similarity:
+def measure_similarity(network: Network, windows: TokenWindows, report: ReportShare = lambda done: None) -> Similarity:
     """Influence of each block and angles between all layers, in one pass over the windows."""
     n_blocks = network.n_blocks
     angle, last_angle = (torch.zeros(n_blocks + 1, n_blocks + 1, dtype=torch.float64) for _ in range(2))
@@ -105,26 +105,9 @@ def published_candidates(similarity: Similarity, n: int) -> list[Candidate]:
     ]
 
 
-@dataclass(frozen=True)
-class Step:
-    """A set of removed blocks with its scores."""
-
-    blocks: tuple[int, ...]
-    divergence: Difference
-    """On the search windows."""
-    increase: Difference
-    """Increase of the loss on the search windows."""
-    scores: Scores
-
-
-def make_step(blocks: Collection[int], baseline: Scores, scores: Scores) -> Step:
-    """A set of blocks with its price; `baseline` are the scores of the whole network."""
-    return Step(tuple(sorted(blocks)), divergence(scores), loss_increase(baseline, scores), scores)
-
-
-def cheapest(steps: Sequence[Step]) -> Step:
-    """The step with the least loss increase. Increases below rounding error count as equal; then the least divergence wins."""
-    return min(steps, key=lambda step: (max(NO_RISE, step.increase.value), step.divergence.value))
+def cheapest(prices: Sequence[Price]) -> Price:
+    """The least loss increase. Increases below rounding error count as equal; then the least divergence wins."""
+    return min(prices, key=lambda price: (max(NO_RISE, price.increase.value), price.divergence.value))
 
 
 def shortlist(costs: Sequence[float], n: int) -> list[int]:
@@ -134,22 +117,14 @@ def shortlist(costs: Sequence[float], n: int) -> list[int]:
 
 
 def next_step(
-    pricer: Pricer, removed: Collection[int], pool: Sequence[int], report: ReportPasses = lambda done: None
-) -> Step:
+    pricer: Pricer, removed: Collection[int], pool: Sequence[int], report: ReportShare = lambda done: None
+) -> Price:
     """Remove the block of the pool that changes the predictions least, given the removed ones: costs are not additive.
 
     Compared by divergence, since the cost of one block is small beside the scatter of the loss over tokens.
     """
-    steps = price_sets(pricer, [(*removed, block) for block in pool if block not in removed], removed, report)
-    return min(steps, key=lambda step: step.divergence.value)
-
-
-def price_sets(
-    pricer: Pricer, sets: Sequence[Collection[int]], shared: Collection[int], report: ReportPasses = lambda done: None
-) -> list[Step]:
-    """Price sets of removed blocks; `shared` are removed in most of them, so that their common part runs once."""
-    baseline, *set_scores = pricer.scores([without_blocks(blocks) for blocks in sets], report, without_blocks(shared))
-    return [make_step(blocks, baseline, scores) for blocks, scores in zip(sets, set_scores, strict=True)]
+    sets = [(*removed, block) for block in pool if block not in removed]
+    return min(price_sets(pricer, sets, report, removed), key=lambda price: price.divergence.value)
 
 
 def list_exchanges(blocks: Sequence[int], pool: Collection[int], costs: Sequence[float]) -> list[tuple[int, ...]]:
@@ -188,28 +163,24 @@ class Choice:
     """Sets whose cost does not differ significantly from the lowest, the chosen one included."""
 
 
-def choose_simplest(candidates: Sequence[Candidate], baseline: Scores, scores: Sequence[Scores]) -> Choice:
+def choose_simplest(candidates: Sequence[Candidate], prices: Mapping[tuple[int, ...], Price]) -> Choice:
     """Of the candidates that do not differ significantly from the cheapest, the one with the fewest stretches; on ties the
-    cheapest.
+    cheapest. Compared window by window in loss and divergence."""
+    best = cheapest([prices[candidate.blocks] for candidate in candidates]).scores
 
-    `baseline` are the scores of the whole network, `scores` those of each candidate: compared window by window in loss
-    and divergence.
-    """
-    steps = [make_step(candidate.blocks, baseline, score) for candidate, score in zip(candidates, scores, strict=True)]
-    best = cheapest(steps).scores
-    equal = [
-        (candidate, step)
-        for candidate, step in zip(candidates, steps, strict=True)
-        if not baseline.mean(step.scores.loss - best.loss).lower > 0
-        and not baseline.mean(step.scores.divergence - best.divergence).lower > 0
-    ]
-    fewest = min(len(stretches(candidate.blocks)) for candidate, _ in equal)
-    best_step = cheapest([step for candidate, step in equal if len(stretches(candidate.blocks)) == fewest])
-    chosen = next(candidate for candidate, step in equal if step is best_step)
-    return Choice(chosen, frozenset(candidate.blocks for candidate, _ in equal))
+    def is_equal(found: Scores) -> bool:
+        apart = found.loss - best.loss, found.divergence - best.divergence
+        return not any(best.mean(sums).lower > 0 for sums in apart)
+
+    equal = [candidate for candidate in candidates if is_equal(prices[candidate.blocks].scores)]
+    fewest = min(len(stretches(candidate.blocks)) for candidate in equal)
+    simplest = [candidate for candidate in equal if len(stretches(candidate.blocks)) == fewest]
+    blocks = cheapest([prices[candidate.blocks] for candidate in simplest]).blocks
+    chosen = next(candidate for candidate in simplest if candidate.blocks == blocks)
+    return Choice(chosen, frozenset(candidate.blocks for candidate in equal))
 
 
-def distinct_sets(candidates: Sequence[Candidate]) -> list[Candidate]:
+def distinct_sets(candidates: Iterable[Candidate]) -> list[Candidate]:
     """Each set once, with the first rule that proposes it."""
     first_by_blocks: dict[tuple[int, ...], Candidate] = {}
     for candidate in candidates:
@@ -235,6 +206,8 @@ RESOLUTION = 64
 COVARIANCE_BUDGET = 2**30
 """Bytes that the covariances of all layers may take together; where they take more, layers are not projected jointly."""
 D2_TOKENS = 4096
+RANKS = 12
+"""How many ranks are priced of a layer, about."""
 SHARE_OF_PASS = 0.6
 """Cost of pricing one rank as a share of a full pass: the pass starts at the projected layer."""
 
@@ -265,22 +238,15 @@ class Components:
 
 
 @dataclass(frozen=True)
-class NeededDirections:
-    """What projecting one layer costs, or all layers together."""
+class Projected:
+    """What it costs to project one layer, or all layers together."""
 
-    layer: int | None
-    """None: all layers at once."""
-    rank: int | None
-    """The smallest rank whose upper limit is under the budget; None if none that was tried is."""
-    prices: dict[int, Difference]
-    """Rank -> loss increase."""
-    random: Difference | None = None
-    """Loss increase under a random subspace of that rank."""
-    including_large: Difference | None = None
-    """Loss increase with large-norm tokens and position 0 projected as well."""
-    d2: float | None = None
-    at_d2: Difference | None = None
-    """Loss increase under the projection onto d2 directions, rounded."""
+    rule: str
+    rank: int
+    price: Difference
+    """Loss increase."""
+    is_chosen: bool = False
+    """Whether it is the smallest rank whose upper limit is under the budget."""
 
 
 def layers_to_try(n_layers: int) -> list[int]:
@@ -290,7 +256,7 @@ def layers_to_try(n_layers: int) -> list[int]:
 
 @torch.inference_mode()
 def principal_components(
-    network: Network, windows: TokenWindows, layers: Sequence[int], report: ReportPasses = lambda done: None
+    network: Network, windows: TokenWindows, layers: Sequence[int], report: ReportShare = lambda done: None
 ) -> dict[int, Components]:
     """Components of each layer from the retained tokens of these windows.
 
@@ -303,7 +269,7 @@ def principal_components(
         for layer in layers:
             norms[layer].append(torch.linalg.vector_norm(batch[layer], dim=-1)[:, 1:].flatten().cpu())
         n_read += len(batch[layers[0]])
-        report(n_read / n_windows)
+        report(n_read / n_windows / 2)
     limits = {layer: NORM_FACTOR * float(torch.cat(norms[layer]).median()) for layer in layers}
     sums = {layer: torch.zeros(n, dtype=torch.float64) for layer in layers}
     products = {layer: torch.zeros(n, n, dtype=torch.float64) for layer in layers}
@@ -325,7 +291,7 @@ def principal_components(
                 )
                 samples[layer].append((points.cpu(), sequence_ids.cpu()))
         n_done += len(states)
-        report(1 + n_done / n_windows)
+        report((1 + n_done / n_windows) / 2)
     result = {}
     for layer in layers:
         mean = sums[layer] / counts[layer]
@@ -357,35 +323,36 @@ def needed_directions(
     layer: int | None,
     budget: float,
     seed: int = 0,
-    report: Callable[[], None] = lambda: None,
-) -> NeededDirections:
-    """Needed directions of one layer, on the pricer's windows; `report` is called for each price.
+    report: ReportShare = lambda done: None,
+) -> list[Projected]:
+    """Every rank that was priced in the search for the needed directions of one layer, on the pricer's windows; beside it a
+    random subspace of the rank that was found, that rank with large-norm tokens and position 0 projected as well, and d2.
 
     Without a layer, all are projected at once, each onto its own components, all of one rank: the width that a distilled
     student would need.
     """
-    projected = components if layer is None else {layer: components[layer]}
+    projected, tried = components if layer is None else {layer: components[layer]}, count()
 
     def price(project: Callable[[Components], Projection]) -> Difference:
-        report()
+        report(next(tried) / RANKS)
         variant = Variant(projected={number: project(own) for number, own in projected.items()})
         return loss_increase(*pricer.scores([variant]))
 
     hidden_size = pricer.network.model.hidden_size
     rank, prices = _search_rank(lambda rank: price(lambda own: own.projection(rank)), hidden_size, budget)
+    rule = "joint_projection" if layer is None else "projection"
+    found = [Projected(rule, one, prices[one], one == rank) for one in sorted(prices)]
     if layer is None:
-        return NeededDirections(None, rank, prices)
-    d2 = components[layer].d2
-    rounded = max(1, min(round(d2), hidden_size)) if math.isfinite(d2) else None
-    return NeededDirections(
-        layer,
-        rank,
-        prices,
-        at_d2=price(lambda own: own.projection(rounded)) if rounded else None,
-        random=price(lambda own: own.random(rank, seed)) if rank else None,
-        including_large=price(lambda own: own.projection(rank, keep_large=False)) if rank else None,
-        d2=d2,
-    )
+        return found
+    if rank:
+        found += [
+            Projected("random_subspace", rank, price(lambda own: own.random(rank, seed))),
+            Projected("projection_of_all", rank, price(lambda own: own.projection(rank, keep_large=False))),
+        ]
+    if math.isfinite(components[layer].d2):
+        rounded = max(1, min(round(components[layer].d2), hidden_size))
+        found.append(Projected("projection_d2", rounded, price(lambda own: own.projection(rounded))))
+    return found
 
 
 def _search_rank(

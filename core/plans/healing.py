@@ -43,7 +43,7 @@ from core.files import free_some, make_folder, remove_temporary_folders, require
 from core.models.hub import find_weights
 from core.models.model import OpenModel, load_network, read_blueprint
 from core.models.weights import Weights
-from core.plans.pricing import Pricer, ReportPasses
+from core.plans.pricing import Pricer, ReportShare
 from core.plans.variants import (
     ATTENTION,
     MLP,
@@ -127,7 +127,7 @@ def why_no_scales(network: Network, ids: Tensor) -> str | None:
 
 @torch.inference_mode()
 def fit_scales(
-    network: Network, windows: TokenWindows, removed: Collection[int], report: ReportPasses = lambda done: None
+    network: Network, windows: TokenWindows, removed: Collection[int], report: ReportShare = lambda done: None
 ) -> Healing:
     """One factor for each gap that has a block behind it, without position 0, whose norm is its own."""
     scales: dict[int, float] = {}
@@ -152,7 +152,7 @@ def fit_scales(
 
 @torch.inference_mode()
 def fit_healing(
-    network: Network, windows: TokenWindows, removed: Collection[int], report: ReportPasses = lambda done: None
+    network: Network, windows: TokenWindows, removed: Collection[int], report: ReportShare = lambda done: None
 ) -> Healing:
     """Fit one matrix for each gap, on windows of the selection text."""
     device, gaps = network.model.device, stretches(removed)

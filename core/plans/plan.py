@@ -15,7 +15,6 @@ import shutil
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +27,7 @@ from core.models.hub import find_weights
 from core.models.model import load_network
 from core.models.stacks import experts_per_token
 from core.plans import candidates
-from core.plans.candidates import Candidate, Choice, Similarity, Step
+from core.plans.candidates import Candidate, Choice, Similarity
 from core.plans.healing import (
     Footprint,
     Healing,
@@ -46,17 +45,16 @@ from core.plans.healing import (
     why_no_scales,
 )
 from core.plans.pricing import (
-    PriceList,
+    Price,
     Pricer,
-    ReportPasses,
+    ReportShare,
     Scores,
     block_matrices,
     bytes_saved,
-    divergence,
-    loss_increase,
+    price_sets,
     rounded_weights,
 )
-from core.plans.record import PlanRecord, model_card
+from core.plans.record import PlanRecord, Prices, model_card
 from core.plans.setup import (
     HELD_OUT,
     OTHER_WINDOWS,
@@ -77,8 +75,8 @@ from core.plans.setup import (
     with_typos,
 )
 from core.plans.variants import Network, Variant, without_blocks
-from core.records import PUBLISHED_FIFTH, LayerPlan, PlanConfig, Progress, ProgressCallback, stretches, text_budget
-from core.texts.corpora import Corpus, open_corpus
+from core.records import PUBLISHED_FIFTH, LayerPlan, PlanConfig, Progress, ProgressCallback, text_budget
+from core.texts.corpora import open_corpus
 from core.texts.sample import LAYER_PLAN, TokenWindows, draw_windows
 
 _log = logging.getLogger("workdim")
@@ -124,7 +122,7 @@ class _Planner:
             Sentence(
                 "Memory is short for {model}: weights are read block by block, about {n} times.",
                 model=self.blueprint.weights.name,
-                n=round(self.setup.count_weight_reads(memory.batch)),
+                n=self.setup.count_weight_reads(),
             )
         )
         return network
@@ -140,20 +138,20 @@ class _Planner:
         return Pricer(self.network, self.search_windows)
 
     def _price_variants(
-        self, phase: str, name: str, windows: TokenWindows, variants: Callable[[], Sequence[Variant]], keep: bool = True
+        self, phase: str, name: str, windows: TokenWindows, variants: Sequence[Variant]
     ) -> list[Scores]:
         """Scores of the whole network and of its variants, as a step."""
         return self.steps.run(
-            phase, name, windows.ids.size, lambda report: Pricer(self.network, windows, keep).scores(variants(), report)
+            phase, name, lambda report: Pricer(self.network, windows, keep=False).scores(variants, report)
         )
 
-    def _price_sets(self, name: str, windows: TokenWindows, sets: Sequence[tuple[int, ...]]) -> PriceList:
+    def _price_sets(self, name: str, windows: TokenWindows, sets: Sequence[tuple[int, ...]]) -> Prices:
         """Prices of sets of blocks, each distinct set once."""
         distinct = list(dict.fromkeys(sets))
-        baseline, *scores = self._price_variants(
-            "verify", name, windows, lambda: [without_blocks(blocks) for blocks in distinct]
+        prices = self.steps.run(
+            "verify", name, lambda report: price_sets(Pricer(self.network, windows, keep=False), distinct, report)
         )
-        return PriceList(baseline, dict(zip(distinct, scores, strict=True)))
+        return {price.blocks: price for price in prices}
 
     # --- the flow --------------------------------------------------------------------------------------------------
 
@@ -170,16 +168,17 @@ class _Planner:
         if self.config.save_model:
             self._require_deletable()
         search = self._search()
-        prices, choice = search.prices, self._choose(search)
+        choice = self._choose(search)
         chosen = choice.chosen
-        self.record.add_candidates(search.candidates, choice, SELECTION, prices)
+        self.record.add_candidates(search.candidates, choice, SELECTION, search.prices)
         self.record.add_path(search.path)
         sum_of_singles = search.sum_of_singles(chosen.blocks)
         if not self.config.is_verified:
             self.record.add_reasons("not_verified")
-            return self.record.build_plan(chosen, prices.increase(chosen.blocks), sum_of_singles=sum_of_singles)
-        verified = self._verify(search, choice)
-        price = verified.increase(chosen.blocks)
+            increase = search.prices[chosen.blocks].increase
+            return self.record.build_plan(chosen, increase, sum_of_singles=sum_of_singles)
+        verified = self._verify(search, choice)[chosen.blocks]
+        price = verified.increase
         comparison = self._compare_with_random(chosen)
         self._price_sublayers()
         self._price_rounding(verified.whole)
@@ -212,37 +211,33 @@ class _Planner:
 
     def _search(self) -> SearchResult:
         """Find candidate sets and the price of each block alone."""
-        n_tokens = self.search_windows.ids.size
         similarity: Similarity = self.steps.run(
             "choose",
             "similarity",
-            n_tokens,
             lambda report: candidates.measure_similarity(self.network, self.search_windows, report),
         )
         self.record.add_similarity(similarity)
         search = Search(self.setup, self.steps, lambda: self.pricer)
-        published = partial(candidates.published_candidates, similarity)
-        result = search.price_given(self.config.remove, published) if self.config.remove else search.run(published)
-        for block, scores in enumerate(result.alone[1:]):
-            self.record.add_prices("single", (block,), SELECTION, result.alone[0], scores)
+        result = search.price_given(similarity) if self.config.remove else search.run(similarity)
+        for price in result.alone:
+            self.record.add_price("single", SELECTION, price)
         return result
 
     def _choose(self, search: SearchResult) -> Choice:
         """The simplest of the candidates that are statistically as good as the cheapest."""
         distinct = candidates.distinct_sets(search.candidates)
-        scores = [search.prices.scores[candidate.blocks] for candidate in distinct]
-        choice = candidates.choose_simplest(distinct, search.prices.whole, scores)
+        choice = candidates.choose_simplest(distinct, search.prices)
         # The user's own blocks are the choice, whatever is cheaper.
         return Choice(distinct[0], choice.equal) if self.config.remove else choice
 
-    def _verify(self, search: SearchResult, choice: Choice) -> PriceList:
+    def _verify(self, search: SearchResult, choice: Choice) -> Prices:
         """Price the candidates and every step of the search on held-out text."""
-        sets = [*(candidate.blocks for candidate in search.candidates), *(step.blocks for step in search.path)]
+        sets = [one.blocks for one in (*search.candidates, *search.path)]
         prices = self._price_sets("held_out", self.held_out.verification, sets)
         self.record.add_candidates(search.candidates, choice, HELD_OUT, prices)
         self.record.add_rivals(search.candidates, choice.chosen.blocks, HELD_OUT, prices)
         for step in search.path:
-            self.record.add_prices("path", step.blocks, HELD_OUT, prices.whole, prices.scores[step.blocks])
+            self.record.add_price("path", HELD_OUT, prices[step.blocks])
         return prices
 
     def _compare_with_random(self, chosen: Candidate) -> tuple[float, float]:
@@ -254,9 +249,9 @@ class _Planner:
         windows = first_windows(self.held_out.verification, RANDOM_WINDOWS)
         prices = self._price_sets("random", windows, [chosen.blocks, *random_sets])
         for blocks in random_sets:
-            self.record.add_prices("random", blocks, HELD_OUT, prices.whole, prices.scores[blocks])
-        costs = [prices.increase(blocks).value for blocks in random_sets]
-        return float(np.percentile(costs, 10)), prices.increase(chosen.blocks).value
+            self.record.add_price("random", HELD_OUT, prices[blocks])
+        own, *costs = (price.increase.value for price in prices.values())
+        return float(np.percentile(costs, 10)), own
 
     def _price_sublayers(self) -> None:
         """Price the removal of each single attention and each single MLP."""
@@ -266,11 +261,9 @@ class _Planner:
             self.record.add_reasons("streamed" if self.network.model.units else "no_sublayers")
             return
         windows = first_windows(self.search_windows, SUBLAYER_WINDOWS)
-        baseline, *single_scores = self._price_variants(
-            "verify", "sublayers", windows, lambda: [variant for _, _, variant in singles]
-        )
-        for (unit, block, _), scores in zip(singles, single_scores, strict=True):
-            self.record.add_prices("single", (block,), SELECTION, baseline, scores, unit=unit)
+        whole, *each = self._price_variants("verify", "sublayers", windows, [variant for _, _, variant in singles])
+        for (unit, block, _), scores in zip(singles, each, strict=True):
+            self.record.add_price("single", SELECTION, Price((block,), whole, scores), unit=unit)
 
     def _price_rounding(self, whole: Scores) -> None:
         """Price what else makes a model smaller: the weights of all blocks rounded to 8 bits."""
@@ -278,14 +271,9 @@ class _Planner:
         if not weights or self.blueprint.weights.gguf_file:
             self.steps.skip("rounded")
             return
-
-        def make(report: ReportPasses) -> list[Scores]:
-            with rounded_weights(weights):
-                return Pricer(self.network, self.held_out.verification, keep=False).scores([], report)
-
-        windows = self.held_out.verification
-        rounded: list[Scores] = self.steps.run("verify", "rounded", windows.ids.size, make)
-        self.record.add_rounding(whole, rounded[0], bytes_saved(weights))
+        with rounded_weights(weights):
+            (rounded,) = self._price_variants("verify", "rounded", self.held_out.verification, [])
+        self.record.add_rounding(whole, rounded, bytes_saved(weights))
 
     def _heal(self, chosen: Candidate) -> tuple[Healing | None, str | None]:
         """The repair of the plan, or the reason why there is none."""
@@ -308,12 +296,7 @@ class _Planner:
         if reason:
             self.steps.skip(step)
             return reason
-        fitted: Healing = self.steps.run(
-            "heal",
-            step,
-            selection.ids.size * len(stretches(blocks)),
-            lambda report: fit(self.network, selection, blocks, lambda share: report(2 * share)),
-        )
+        fitted: Healing = self.steps.run("heal", step, lambda report: fit(self.network, selection, blocks, report))
         return fitted
 
     def _repair_one_block(self, search: SearchResult, chosen: Candidate) -> None:
@@ -324,20 +307,20 @@ class _Planner:
         if isinstance(fitted, str):
             self.steps.skip("heal-one", "healed-one")
             return
-        variant, windows = fitted.variant(blocks, self.network), self.held_out.verification
-        scores = self._price_variants("heal", "healed-one", windows, lambda: [variant], keep=False)
-        self.record.add_prices("path", blocks, HELD_OUT, *scores, is_healed=True)
+        self.record.add_price("path", HELD_OUT, self._price_repair("healed-one", blocks, fitted), is_healed=True)
+
+    def _price_repair(self, step: str, blocks: tuple[int, ...], healing: Healing) -> Price:
+        variants = [healing.variant(blocks, self.network)]
+        return Price(blocks, *self._price_variants("heal", step, self.held_out.verification, variants))
 
     def _price_healed(
         self, chosen: Candidate, healed: Healing, unhealed: Difference
     ) -> tuple[Difference, Healing | None]:
         """The final price of the plan; the healing is dropped if it does not lower the cost."""
-        variant = healed.variant(chosen.blocks, self.network)
-        scores = self._price_variants("heal", "healed", self.held_out.verification, lambda: [variant], keep=False)
-        self.record.add_prices(chosen.rule, chosen.blocks, HELD_OUT, *scores, is_chosen=True, is_healed=True)
-        price = loss_increase(*scores)
-        if price.value < unhealed.value:
-            return price, healed
+        price = self._price_repair("healed", chosen.blocks, healed)
+        self.record.add_price(chosen.rule, HELD_OUT, price, is_chosen=True, is_healed=True)
+        if price.increase.value < unhealed.value:
+            return price.increase, healed
         self.record.add_reasons("healed_not_better")
         return unhealed, None
 
@@ -346,21 +329,28 @@ class _Planner:
         variants = self._final_variants(chosen, healed)
         for name, builtin in harder_texts(self.corpus).items():
             text = open_corpus(builtin) if builtin else with_typos(self.held_out.verification_corpus, self.config.seed)
-            windows = self._draw_windows(text)
-            if windows is None:
+            try:
+                windows = draw_windows(
+                    text,
+                    self.blueprint.tokenizer,
+                    OTHER_WINDOWS,
+                    self.held_out.n_tokens,
+                    self.config.seed,
+                    LAYER_PLAN,
+                    self.blueprint.weights.name,
+                )
+            except CorpusError:  # too short for this tokenizer
                 self.steps.skip(f"text-{name}")
                 continue
-            baseline, *variant_scores = self._price_variants(
-                "verify", f"text-{name}", windows, lambda: variants, keep=False
-            )
-            bits = float(baseline.loss.sum()) / math.log(2) / max(1, windows.n_bytes)
+            whole, *each = self._price_variants("verify", f"text-{name}", windows, variants)
+            bits = float(whole.loss.sum()) / math.log(2) / max(1, windows.n_bytes)
             if name == "other_language" and bits > MAX_BITS_PER_BYTE:
                 self.record.add_reasons("language_not_read")
                 continue
             source = self.corpus if name == TYPOS else text
-            for is_healed, scores in enumerate(variant_scores):
-                labels = {"is_chosen": True, "is_healed": bool(is_healed), "corpus": source}
-                self.record.add_prices(chosen.rule, chosen.blocks, name, baseline, scores, **labels)
+            for is_healed, scores in zip((False, True), each, strict=False):
+                price = Price(chosen.blocks, whole, scores)
+                self.record.add_price(chosen.rule, name, price, is_chosen=True, is_healed=is_healed, corpus=source)
 
     def _price_probes(self, chosen: Candidate, healed: Healing | None) -> None:
         """Price the plan, unhealed and healed, on copying, brackets and sums."""
@@ -370,11 +360,11 @@ class _Planner:
             if questions is None:
                 self.steps.skip(f"probe-{kind}")
                 continue
-            all_scores = self._price_variants("verify", f"probe-{kind}", questions, lambda: variants, keep=False)
+            all_scores = self._price_variants("verify", f"probe-{kind}", questions, variants)
             baseline_exact, *variants_exact = [(scores.hits == scores.n_targets).astype(float) for scores in all_scores]
             if baseline_exact.mean() < ROOM:
                 self.record.add_reasons(f"no_room_{kind}")
-            for is_healed, exact in enumerate(variants_exact):
+            for is_healed, exact in zip((False, True), variants_exact, strict=False):
                 self.record.add_row(
                     chosen.rule,
                     chosen.blocks,
@@ -384,7 +374,7 @@ class _Planner:
                     after=float(exact.mean()),
                     difference=share_difference(baseline_exact, exact),
                     is_chosen=True,
-                    is_healed=bool(is_healed),
+                    is_healed=is_healed,
                 )
             self._require_half(kind, float(baseline_exact.mean()), float(variants_exact[-1].mean()))
 
@@ -398,31 +388,21 @@ class _Planner:
         variants = [without_blocks(chosen.blocks)]
         return [*variants, healed.variant(chosen.blocks, self.network)] if healed else variants
 
-    def _draw_windows(self, corpus: Corpus) -> TokenWindows | None:
-        """Windows of a harder text; None if it is too short for this tokenizer."""
-        tokenizer, name, n_tokens = self.blueprint.tokenizer, self.blueprint.weights.name, self.held_out.n_tokens
-        try:
-            return draw_windows(corpus, tokenizer, OTHER_WINDOWS, n_tokens, self.config.seed, LAYER_PLAN, name)
-        except CorpusError:
-            return None
-
     def _price_task(self, chosen: Candidate, healed: Healing | None) -> Difference | None:
         """The cost of the final plan, healed or not, on the user's own task, paired by row."""
         task = self.task
         if task is None:
             return None
 
-        def make(report: ReportPasses) -> list[Scores]:
+        def make(report: ReportShare) -> list[Scores]:
             final = self._final_variants(chosen, healed)[-1]
-            scores_of_parts: list[list[Scores]] = []
-            n_read = 0
+            of_parts: list[list[Scores]] = []
             for windows in task.parts:
-                scores_of_parts.append(Pricer(self.network, windows, keep=False).scores([final]))
-                n_read += 2 * windows.ids.size
-                report(n_read / task.n_tokens)
-            return [task.in_order([part_scores[index] for part_scores in scores_of_parts]) for index in range(2)]
+                of_parts.append(Pricer(self.network, windows, keep=False).scores([final]))
+                report(len(of_parts) / len(task.parts))
+            return [task.in_order(scores) for scores in zip(*of_parts, strict=True)]
 
-        price = task.price(*self.steps.run("verify", "task", task.n_tokens, make))
+        price = task.price(*self.steps.run("verify", "task", make))
         if not price.has_room:
             self.record.add_reasons("no_room_task")
         if price.measure == "accuracy":
@@ -453,9 +433,7 @@ class _Planner:
             self.steps.skip("footprint")
             return None
         prompt = timing_prompt(model, self.held_out.verification)
-        return self.steps.run(
-            "save", "footprint", prompt.numel(), lambda report: footprints([model.module, new], prompt)
-        )
+        return self.steps.run("save", "footprint", lambda report: footprints([model.module, new], prompt))
 
     def _recommend(self, price: Difference, comparison: tuple[float, float], task: Difference | None) -> None:
         """Record the reasons against the plan."""
@@ -479,35 +457,27 @@ class _Planner:
             layers = {search.layer for search in searches}
             single = [layer for layer in layers if layer is not None]
             wanted = range(self.network.n_blocks + 1) if None in layers else sorted(single)
-            with self.steps.track("directions", "components", selection.ids.size) as report:
+            with self.steps.track("directions", "components") as report:
                 components = candidates.principal_components(self.network, selection, wanted, report)
         self.steps.skip("components")
         pricers: dict[str, Pricer] = {}
         for search in searches:
             pricer = pricers.setdefault(search.text, Pricer(self.network, search.windows))
-            make = partial(self._search_directions, pricer, components, search.layer)
-            result = self.steps.run("directions", search.step, search.windows.ids.size, make)
-            self.record.add_directions(result, search.text)
-
-    def _search_directions(
-        self, pricer: Pricer, components: dict[int, candidates.Components], layer: int | None, report: ReportPasses
-    ) -> candidates.NeededDirections:
-        """The needed directions of one layer, or of all layers together if `layer` is None."""
-        tried = count(1)
-        return candidates.needed_directions(
-            pricer,
-            components,
-            layer,
-            text_budget(self.config),
-            self.config.seed,
-            lambda: report(next(tried) * candidates.SHARE_OF_PASS),
-        )
+            make = partial(
+                candidates.needed_directions,
+                pricer,
+                components,
+                search.layer,
+                text_budget(self.config),
+                self.config.seed,
+            )
+            self.record.add_directions(search.layer, search.text, self.steps.run("directions", search.step, make))
 
     def _save(self, plan: LayerPlan, healed: Healing | None) -> LayerPlan:
         """Save the smaller model, then reopen it and check its loss."""
         folder = Path(str(self.config.save_model))
         model, removed, windows = self.network.model, plan.plan.blocks, self.held_out.verification
-        with self.steps.track("save", "save", windows.ids.size) as report:
+        with self.steps.track("save", "save") as report:
             new = delete_blocks(model, removed, merge_into_weights(self.network, healed, removed) if healed else None)
             if healed is None:
                 require_same(model, self.network, new, removed, self.first_window)
@@ -538,18 +508,16 @@ class SearchResult:
     """The candidate sets and their prices on the search windows."""
 
     candidates: list[Candidate]
-    prices: PriceList
-    """Prices of the candidates."""
-    path: list[Step]
+    prices: Prices
+    """Of the candidates."""
+    path: list[Price]
     """The greedy path; empty if the blocks were given, as is `alone`."""
-    alone: list[Scores]
-    """The whole network, then without each block."""
+    alone: list[Price]
+    """Without each block."""
 
     def sum_of_singles(self, blocks: Sequence[int]) -> float | None:
         """What these blocks cost each alone, added up; None if they were given, as no block was then priced alone."""
-        if not self.alone:
-            return None
-        return sum(loss_increase(self.alone[0], self.alone[1 + block]).value for block in blocks)
+        return sum(self.alone[block].increase.value for block in blocks) if self.alone else None
 
 
 @dataclass(frozen=True)
@@ -561,76 +529,62 @@ class Search:
     pricer: Callable[[], Pricer]
     """A pricer on the search windows; called only for steps without a stored result, as it opens the network."""
 
-    def run(self, published: Callable[[int], list[Candidate]]) -> SearchResult:
-        """`published`: the choices of published rules for a number of blocks."""
-        single_scores = self._price("singles", [(block,) for block in range(self.setup.n_blocks)])
-        costs = [divergence(scores).value for scores in single_scores[1:]]
+    def run(self, similarity: Similarity) -> SearchResult:
+        alone = self._price("singles", [(block,) for block in range(self.setup.n_blocks)])
+        costs = [price.divergence.value for price in alone]
         pool = candidates.shortlist(costs, self.setup.most_removed)
-        path = self._search_path(single_scores, pool)
+        path = self._search_path(alone, pool)
         greedy = path[self._choose_size(path) - 1]
-        published_sets = published(len(greedy.blocks))
-        priced = self._starting_sets(single_scores[0], greedy, published_sets)
-        exchanged = self._exchange(candidates.cheapest(list(priced.values())), pool, costs, priced)
-        proposed = [Candidate("greedy", greedy.blocks)]
-        if exchanged.blocks not in priced:
-            proposed.append(Candidate("exchange", exchanged.blocks))
-            priced[exchanged.blocks] = exchanged
-        prices = PriceList(single_scores[0], {blocks: step.scores for blocks, step in priced.items()})
-        return SearchResult(proposed + published_sets, prices, path, single_scores)
+        proposed = [
+            Candidate("greedy", greedy.blocks),
+            *candidates.published_candidates(similarity, len(greedy.blocks)),
+        ]
+        _own, *others = (one.blocks for one in candidates.distinct_sets(proposed))
+        prices = {price.blocks: price for price in (greedy, *self._price("rules", others))}
+        exchanged = self._exchange(candidates.cheapest(list(prices.values())), pool, costs, prices)
+        if exchanged.blocks not in prices:
+            proposed.insert(1, Candidate("exchange", exchanged.blocks))
+            prices[exchanged.blocks] = exchanged
+        return SearchResult(proposed, prices, path, alone)
 
-    def price_given(self, blocks: Sequence[int], published: Callable[[int], list[Candidate]]) -> SearchResult:
+    def price_given(self, similarity: Similarity) -> SearchResult:
         """Price the user's own choice of blocks beside the published ones, without a search."""
-        own = Candidate("own", tuple(sorted(blocks)))
-        proposed = [own, *published(len(own.blocks))]
-        sets = [candidate.blocks for candidate in candidates.distinct_sets(proposed)]
-        baseline, *scores = self._price("rules", sets)
-        return SearchResult(proposed, PriceList(baseline, dict(zip(sets, scores, strict=True))), [], [])
+        own = self.setup.config.remove
+        proposed = [Candidate("own", tuple(sorted(own))), *candidates.published_candidates(similarity, len(own))]
+        prices = self._price("rules", [one.blocks for one in candidates.distinct_sets(proposed)])
+        return SearchResult(proposed, {price.blocks: price for price in prices}, [], [])
 
     def _run_step(self, name: str, compute: Callable):
-        return self.steps.run("choose", name, self.setup.search_windows.ids.size, compute)
+        return self.steps.run("choose", name, compute)
 
-    def _price(self, name: str, sets: Sequence[tuple[int, ...]]) -> list[Scores]:
-        """Scores of the whole network, then without each set."""
-        variants = [without_blocks(blocks) for blocks in sets]
-        return self._run_step(name, lambda report: self.pricer().scores(variants, report))
+    def _price(self, name: str, sets: Sequence[tuple[int, ...]]) -> list[Price]:
+        return self._run_step(name, lambda report: price_sets(self.pricer(), sets, report))
 
-    def _search_path(self, alone: list[Scores], pool: list[int]) -> list[Step]:
+    def _search_path(self, alone: list[Price], pool: list[int]) -> list[Price]:
         """The greedy path: the cheapest single block, then with each further block."""
-        path = [candidates.make_step([pool[0]], alone[0], alone[1 + pool[0]])]
+        path = [alone[pool[0]]]
         names = [f"step-{size}" for size in range(1, self.setup.most_removed)]
         for name in names:
             # A set that surely costs more than any budget that has a name says all there is to say.
             dearest = max(PUBLISHED_FIFTH, text_budget(self.setup.config))
             if self.setup.config.blocks is None and path[-1].increase.lower > dearest:
                 break
-            removed = path[-1].blocks
             path.append(
-                self._run_step(
-                    name, lambda report, removed=removed: candidates.next_step(self.pricer(), removed, pool, report)
-                )
+                self._run_step(name, lambda report: candidates.next_step(self.pricer(), path[-1].blocks, pool, report))
             )
         self.steps.skip(*names)
         return path
 
-    def _choose_size(self, path: list[Step]) -> int:
+    def _choose_size(self, path: list[Price]) -> int:
         """The requested number of blocks; else the most within the budget on the search windows, at least one."""
         if self.setup.config.blocks is not None:
             return self.setup.config.blocks
         sizes = [len(step.blocks) for step in path if step.increase.upper < text_budget(self.setup.config)]
         return max(sizes, default=1)
 
-    def _starting_sets(
-        self, baseline: Scores, greedy: Step, published_sets: Sequence[Candidate]
-    ) -> dict[tuple[int, ...], Step]:
-        """The sets that exchanges may start from, by their blocks."""
-        sets = [one.blocks for one in candidates.distinct_sets(published_sets) if one.blocks != greedy.blocks]
-        _, *set_scores = self._price("rules", sets)
-        steps = map(candidates.make_step, sets, [baseline] * len(sets), set_scores)
-        return {step.blocks: step for step in (greedy, *steps)}
-
     def _exchange(
-        self, best: Step, pool: list[int], costs: Sequence[float], priced: Collection[tuple[int, ...]]
-    ) -> Step:
+        self, best: Price, pool: list[int], costs: Sequence[float], priced: Collection[tuple[int, ...]]
+    ) -> Price:
         """A (1 + lambda) search: rounds of single-block exchanges, until no set is left to try or the limit is reached."""
         names = [f"round-{number}" for number in range(candidates.MOST_ROUNDS if len(best.blocks) > 1 else 0)]
         tried_sets = {*priced}
@@ -640,11 +594,8 @@ class Search:
             if not offspring:
                 break
             tried_sets |= {*offspring}
-            best = self._run_step(
-                name,
-                lambda report, best=best, offspring=offspring: candidates.cheapest(
-                    [best, *candidates.price_sets(self.pricer(), offspring, best.blocks, report)]
-                ),
-            )
+            make = partial(price_sets, sets=offspring, shared=best.blocks)
+            tried = self._run_step(name, lambda report, make=make: make(self.pricer(), report=report))
+            best = candidates.cheapest([best, *tried])
         self.steps.skip(*names)
         return best

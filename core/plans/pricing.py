@@ -9,9 +9,9 @@ symmetric about zero, a scale for each output, to the nearest; embedding, head a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from core.analysis.intervals import Difference, mean_difference, windows_to_units
 from core.models.stacks import LOSS_ROWS, halved, largest_batch, run_together, within_memory
-from core.plans.variants import WHOLE, Network, States, Variant, output_axis, product
+from core.plans.variants import WHOLE, Network, States, Variant, output_axis, product, without_blocks
 from core.texts.sample import TokenWindows
 
 CACHED_ROWS = 32
@@ -28,8 +28,8 @@ CACHED_ROWS = 32
 takes about half the time that 128 do."""
 STATE_BUDGET = 2**29
 """Bytes of hidden states of one pass that may stay in memory as starting points of others."""
-ReportPasses = Callable[[float], None]
-"""Receives the work done so far, in passes of the whole network."""
+ReportShare = Callable[[float], None]
+"""Receives the share of a step's work that is done."""
 
 
 @dataclass(frozen=True)
@@ -67,25 +67,35 @@ def loss_increase(baseline: Scores, changed: Scores) -> Difference:
 
 
 @dataclass(frozen=True)
-class PriceList:
-    """Scores of the whole network and of removed sets of blocks, on the same windows."""
+class Price:
+    """What it costs to remove a set of blocks, on fixed windows."""
 
+    blocks: tuple[int, ...]
     whole: Scores
-    scores: Mapping[tuple[int, ...], Scores]
-    """Removed blocks -> scores of the network without them."""
+    """Of the whole network."""
+    scores: Scores
+    """Of the network without the blocks, or otherwise changed."""
 
-    def increase(self, blocks: tuple[int, ...]) -> Difference:
-        return loss_increase(self.whole, self.scores[blocks])
+    @property
+    def increase(self) -> Difference:
+        return loss_increase(self.whole, self.scores)
+
+    @property
+    def divergence(self) -> Difference:
+        """Kullback-Leibler divergence from the whole network, in nats per token."""
+        return self.scores.mean(self.scores.divergence)
 
 
-def divergence(scores: Scores) -> Difference:
-    """Kullback-Leibler divergence from the whole network, in nats per token."""
-    return scores.mean(scores.divergence)
-
-
-def agreement(scores: Scores) -> Difference:
-    """Share of the targets at which both networks predict the same token."""
-    return scores.mean(scores.agreement)
+def price_sets(
+    pricer: Pricer,
+    sets: Sequence[Collection[int]],
+    report: ReportShare = lambda done: None,
+    shared: Collection[int] = (),
+) -> list[Price]:
+    """Price sets of removed blocks; `shared` are removed in most of them, so that their common part runs once."""
+    trunk = without_blocks(shared) if shared else None
+    whole, *each = pricer.scores([without_blocks(blocks) for blocks in sets], report, trunk)
+    return [Price(tuple(sorted(blocks)), whole, scores) for blocks, scores in zip(sets, each, strict=True)]
 
 
 @dataclass
@@ -96,11 +106,11 @@ class _Reference:
     """(n_batch, n_tokens) next tokens; -100 where the next token is no target"""
     units: np.ndarray
     """(n_batch,)"""
-    probabilities: Tensor | None = None
+    probabilities: Tensor = field(init=False)
     """Of the whole network at the targets; (n_targets, n_vocabulary)"""
-    negative_entropy: Tensor | None = None
+    negative_entropy: Tensor = field(init=False)
     """(n_targets,)"""
-    likeliest: Tensor | None = None
+    likeliest: Tensor = field(init=False)
     """(n_targets,) tokens that the whole network predicts"""
 
 
@@ -115,157 +125,109 @@ class Pricer:
         layer_bytes = n_sequences * n_tokens * model.hidden_size * 4
         self._keeps = keep and not model.units and layer_bytes * (network.n_blocks + 1) <= STATE_BUDGET
         self._whole: dict[int, States] = {}
-        self.head_share = head_share(network)
 
     def scores(
-        self, variants: Sequence[Variant], report: ReportPasses = lambda done: None, trunk: Variant | None = None
+        self, variants: Sequence[Variant], report: ReportShare = lambda done: None, trunk: Variant | None = None
     ) -> list[Scores]:
         """Scores of the whole network, then of each variant.
 
         `trunk` is a variant whose first blocks the others share: it runs once for all of them and is not scored.
         """
-        done, start, n = 0.0, 0, len(self.windows.ids)
-
-        def advance(n_passes: float) -> None:
-            nonlocal done
-            done += n_passes
-            report(done)
-
+        start, n, model = 0, len(self.windows.ids), self.network.model
         with torch.inference_mode(), self.network.hooked():
-            if self.network.model.units:
+            if model.units:
                 return self._streamed(variants, report)  # with streamed weights a trunk saves nothing
             batches: list[list[Scores]] = []
             while start < n:
-                stop, before = min(start + self.batch, n), done
-                work = partial(self._batch_scores, start, stop, variants, trunk, advance)
-                if batch_scores := within_memory(self.network.model.device, work):
+                stop = min(start + self.batch, n)
+                work = partial(self._batch_scores, start, stop, variants, trunk, report)
+                if batch_scores := within_memory(model.device, work):
                     batches.append(batch_scores)
                     start = stop
                 else:
-                    done = before
-                    model = self.network.model
                     self.batch = halved(self.batch, model.row.model_id, self.windows.ids.shape[1], model.device)
                     self._whole.clear()
             return [concatenate(of_batches) for of_batches in zip(*batches, strict=True)]
 
-    @property
-    def _block_share(self) -> float:
-        """Share of a pass per block."""
-        return (1 - self.head_share) / self.network.n_blocks
-
-    def _count_blocks(self, variant: Variant, start: int) -> int:
-        """Number of blocks that a variant runs from `start` on."""
-        return sum(block not in variant.blocks for block in range(start, self.network.n_blocks))
-
     def _origin(self, variant: Variant, trunk: Variant | None) -> tuple[int, bool]:
         """The first block to run, and whether the state before it comes from the trunk or from the whole network."""
-        n_blocks = self.network.n_blocks
-        whole_start = variant.parts_from(WHOLE, n_blocks)
-        trunk_start = -1 if trunk is None else variant.parts_from(trunk, n_blocks)
-        return (trunk_start, True) if trunk_start > whole_start else (whole_start, False)
+        first_blocks = [variant.parts_from(other, self.network.n_blocks) for other in (WHOLE, trunk) if other]
+        return max(first_blocks), first_blocks[-1] > first_blocks[0]
 
-    def _ids(self, start: int, stop: int) -> Tensor:
-        return torch.from_numpy(self.windows.ids[start:stop]).to(self.network.model.device)
-
-    def _reference(self, start: int, stop: int) -> _Reference:
-        """The targets of some windows; the first scores fill in the rest."""
+    def _part(self, start: int, stop: int) -> tuple[Tensor, _Reference]:
+        """The token ids of some windows, and their targets; the first scores fill in the rest."""
         ids = torch.from_numpy(self.windows.ids[start:stop])
         scored = torch.from_numpy(self.windows.scored[start:stop])
         targets = torch.full_like(ids, -100)
         targets[:, :-1] = ids[:, 1:].where(scored[:, 1:], -100)
-        return _Reference(targets.to(self.network.model.device), self._units[start:stop])
+        device = self.network.model.device
+        return ids.to(device), _Reference(targets.to(device), self._units[start:stop])
 
     def _batch_scores(
-        self, start: int, stop: int, variants: Sequence[Variant], trunk: Variant | None, advance: ReportPasses
+        self, start: int, stop: int, variants: Sequence[Variant], trunk: Variant | None, report: ReportShare
     ) -> list[Scores]:
         """Scores of the whole network and of each variant on some windows."""
         network, n_blocks = self.network, self.network.n_blocks
-        ids, reference = self._ids(start, stop), self._reference(start, stop)
+        ids, reference = self._part(start, stop)
         origins = [self._origin(variant, trunk) for variant in variants]
-        share = (stop - start) / len(self.windows.ids)
-
-        def add_passes(n_run: int, n_heads: int = 1) -> None:
-            advance(share * (n_run * self._block_share + n_heads * self.head_share))
-
-        baseline_states = self._whole.get(start)
-        if baseline_states is None:
-            layers = {first_block for first_block, from_trunk in origins if not from_trunk}
-            if trunk is not None:
-                layers.add(trunk.parts_from(WHOLE, n_blocks))
-            baseline_states = States(frozenset(range(n_blocks + 1)) if self._keeps else frozenset(layers))
-            logits = network.logits(ids, keep=baseline_states)
+        fork = n_blocks if trunk is None else trunk.parts_from(WHOLE, n_blocks)
+        of_whole = self._whole.get(start)
+        if of_whole is None:
+            layers = range(n_blocks + 1) if self._keeps else [fork, *(first for first, _ in origins)]
+            of_whole = States(frozenset(layers))
+            scores = [_score_logits(network.logits(ids, keep=of_whole), reference)]
             if self._keeps:
-                self._whole[start] = baseline_states
-            add_passes(n_blocks)
+                self._whole[start] = of_whole
         else:
-            logits = network.logits(ids, start=n_blocks, before=baseline_states)
-            add_passes(0)
-        scores = [_score_logits(logits, reference)]
-        del logits
-        trunk_states = States(frozenset(first_block for first_block, from_trunk in origins if from_trunk))
-        if trunk is not None and trunk_states.requested:
-            trunk_start = trunk.parts_from(WHOLE, n_blocks)
-            network.states_only(ids, trunk, trunk_states, start=trunk_start, before=baseline_states)
-            add_passes(self._count_blocks(trunk, trunk_start), n_heads=0)
-        for variant, (first_block, from_trunk) in zip(variants, origins, strict=True):
-            logits = network.logits(
-                ids, variant, start=first_block, before=trunk_states if from_trunk else baseline_states
-            )
-            scores.append(_score_logits(logits, reference))
-            del logits
-            add_passes(self._count_blocks(variant, first_block))
+            scores = [_score_logits(network.logits(ids, start=n_blocks, before=of_whole), reference)]
+        of_trunk = States(frozenset(first for first, is_of_trunk in origins if is_of_trunk))
+        if trunk and of_trunk.requested:
+            network.states_only(ids, trunk, of_trunk, start=fork, before=of_whole)
+        work = np.cumsum([n_blocks + 1, *(n_blocks + 1 - first for first, _ in origins)])  # the head as one block
+        for variant, (first, is_of_trunk) in zip(variants, origins, strict=True):
+            report((start + (stop - start) * float(work[len(scores) - 1] / work[-1])) / len(self.windows.ids))
+            before = of_trunk if is_of_trunk else of_whole
+            scores.append(_score_logits(network.logits(ids, variant, start=first, before=before), reference))
+        report(stop / len(self.windows.ids))
         return scores
 
-    def _streamed(self, variants: Sequence[Variant], report: ReportPasses) -> list[Scores]:
+    def _streamed(self, variants: Sequence[Variant], report: ReportShare) -> list[Scores]:
         """Scores where weights are streamed: as many variants as fit into memory share one reading of the weights."""
         scores: list[Scores] = []
         size = variants_at_once(self.windows.ids.size, self.network.model.hidden_size)
         groups = [variants[i : i + size] for i in range(0, len(variants), size)] or [variants]
         for number, group in enumerate(groups):
-
-            def report_part(done: float, number: int = number) -> None:
-                report((number + done) / len(groups))
-
-            group_scores = self._stream_group(group, report_part)
-            scores += group_scores if not scores else group_scores[1:]
+            found = self._stream_group(group, lambda done, number=number: report((number + done) / len(groups)))
+            scores += found[1:] if scores else found
         return scores
 
-    def _stream_group(self, variants: Sequence[Variant], report: ReportPasses) -> list[Scores]:
+    def _stream_group(self, variants: Sequence[Variant], report: ReportShare) -> list[Scores]:
         """Scores of all batches and variants of one group, run together."""
-        network = self.network
+        network, units, n = self.network, self.network.model.units, len(self.windows.ids)
         origins = [self._origin(variant, None)[0] for variant in variants]
-        batches = [(i, min(i + self.batch, len(self.windows.ids))) for i in range(0, len(self.windows.ids), self.batch)]
-        table: list[list[Scores | None]] = [[None] * (len(variants) + 1) for _ in batches]
+        found: dict[tuple[int, int], Scores] = {}
+
+        def run(index: int, start: int, ids: Tensor, reference: _Reference, of_whole: States) -> None:
+            if index == 0:
+                logits = network.logits(ids, keep=of_whole)
+            else:
+                logits = network.logits(ids, variants[index - 1], start=origins[index - 1], before=of_whole)
+            found[index, start] = _score_logits(logits, reference)
+            if index == len(variants):
+                del reference.probabilities  # frees memory
+
         runs: list[Callable[[], None]] = []
-        for number, (start, stop) in enumerate(batches):
-            ids, reference = self._ids(start, stop), self._reference(start, stop)
-            baseline_states = States(frozenset(origins))
-
-            def run(number: int, index: int, ids: Tensor, reference: _Reference, baseline_states: States) -> None:
-                if index == 0:
-                    logits = network.logits(ids, keep=baseline_states)
-                else:
-                    logits = network.logits(ids, variants[index - 1], start=origins[index - 1], before=baseline_states)
-                table[number][index] = _score_logits(logits, reference)
-                if index == len(variants):
-                    reference.probabilities = None  # frees memory
-
-            runs += [partial(run, number, index, ids, reference, baseline_states) for index in range(len(variants) + 1)]
-        units = network.model.units
-        run_together(units, runs, units_done=lambda done: report(done / max(len(units), 1)))
-        return [concatenate([row[i] for row in table if row[i] is not None]) for i in range(len(variants) + 1)]  # type: ignore[misc]
+        for start in range(0, n, self.batch):
+            given = (start, *self._part(start, start + self.batch), States(frozenset(origins)))
+            runs += [partial(run, index, *given) for index in range(len(variants) + 1)]
+        run_together(units, runs, units_done=lambda done: report(done / len(units)))
+        starts = range(0, n, self.batch)
+        return [concatenate([found[index, start] for start in starts]) for index in range(len(variants) + 1)]
 
 
 def variants_at_once(n_tokens: int, hidden_size: int) -> int:
     """Number of variants that run together with streamed weights: each holds three states per token."""
     return max(1, int(STATE_BUDGET * 4 // (3 * n_tokens * hidden_size * 4)) - 1)
-
-
-def head_share(network: Network) -> float:
-    """Share of a pass's multiplications in the output head."""
-    blocks = sum(p.numel() for block in network.blocks for p in block.parameters() if p.dim() > 1)
-    head = network.model.n_logits * network.model.hidden_size
-    return head / (head + blocks)
 
 
 def concatenate(parts: Sequence[Scores]) -> Scores:
@@ -281,17 +243,11 @@ def _score_logits(logits: Tensor, reference: _Reference) -> Scores:
     target_rows = is_target.flatten().nonzero()[:, 0]  # (n_targets,)
     target_ids, n_targets = targets[is_target], len(target_rows)
     float_dtype = torch.float32 if rows.device.type == "mps" else torch.float64  # Apple's GPU has no double precision
-    is_whole = reference.probabilities is None
+    is_whole = not hasattr(reference, "probabilities")
     if is_whole:
         reference.probabilities = torch.empty((n_targets, rows.shape[1]), dtype=torch.float32, device=rows.device)
         reference.negative_entropy = torch.empty(n_targets, dtype=float_dtype, device=rows.device)
         reference.likeliest = torch.empty(n_targets, dtype=torch.int64, device=rows.device)
-    probabilities, negative_entropy, likeliest = (
-        reference.probabilities,
-        reference.negative_entropy,
-        reference.likeliest,
-    )
-    assert probabilities is not None and negative_entropy is not None and likeliest is not None
     loss, divergences = (torch.empty(n_targets, dtype=float_dtype, device=rows.device) for _ in range(2))
     best = torch.empty(n_targets, dtype=torch.int64, device=rows.device)
     n_rows = CACHED_ROWS if rows.device.type == "cpu" else LOSS_ROWS
@@ -302,14 +258,16 @@ def _score_logits(logits: Tensor, reference: _Reference) -> Scores:
         loss[chunk] = (normaliser - chunk_logits.gather(1, target_ids[chunk, None])[:, 0]).to(float_dtype)
         if is_whole:
             log_probabilities = chunk_logits - normaliser[:, None]
-            probabilities[chunk] = log_probabilities.exp()
-            negative_entropy[chunk] = torch.linalg.vecdot(probabilities[chunk], log_probabilities).to(float_dtype)
-            likeliest[chunk] = best[chunk]
+            reference.probabilities[chunk] = log_probabilities.exp()
+            reference.negative_entropy[chunk] = torch.linalg.vecdot(
+                reference.probabilities[chunk], log_probabilities
+            ).to(float_dtype)
+            reference.likeliest[chunk] = best[chunk]
             divergences[chunk] = 0.0
         else:
             # sum p (log p - log q) with log q = z - log sum exp z saves two products over a softmax of q.
-            expected = torch.linalg.vecdot(probabilities[chunk], chunk_logits)
-            divergences[chunk] = negative_entropy[chunk] + (normaliser - expected).to(float_dtype)
+            expected = torch.linalg.vecdot(reference.probabilities[chunk], chunk_logits)
+            divergences[chunk] = reference.negative_entropy[chunk] + (normaliser - expected).to(float_dtype)
     sequence = torch.arange(len(targets), device=targets.device)[:, None].expand_as(targets)[is_target]
 
     def summed(values: Tensor) -> np.ndarray:
@@ -317,7 +275,7 @@ def _score_logits(logits: Tensor, reference: _Reference) -> Scores:
         return sums.index_add_(0, sequence, values.to(float_dtype)).cpu().double().numpy()
 
     ones = torch.ones(n_targets, dtype=float_dtype, device=rows.device)
-    n_same, n_hit = summed(best == likeliest), summed(best == target_ids)
+    n_same, n_hit = summed(best == reference.likeliest), summed(best == target_ids)
     return Scores(summed(loss), summed(divergences), n_same, n_hit, summed(ones), reference.units)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
@@ -12,14 +12,15 @@ from typing import Any
 from core.analysis.intervals import Difference
 from core.geometry.clouds import none_if_nan
 from core.measure.checkpoint import code_version
-from core.plans.candidates import Candidate, Choice, NeededDirections, Similarity, Step
+from core.plans.candidates import Candidate, Choice, Projected, Similarity
 from core.plans.healing import PRECISIONS, Footprint, why_no_mergekit
-from core.plans.pricing import PriceList, Scores, agreement, divergence, loss_increase
+from core.plans.pricing import Price, Scores, loss_increase
 from core.plans.setup import HELD_OUT, SELECTION, PlanSetup
 from core.records import AGAINST_PLAN, LayerPlan
 from core.tables import PlanOutcomeRow, PlanRow
 from core.texts.corpora import Corpus
 
+Prices = Mapping[tuple[int, ...], Price]
 NOT_COMPARED = Difference(math.nan, math.nan, math.nan, math.nan, 0)
 _OF_MODEL = ("model_id", "reference", "name", "family", "weights_sha256", "n_layers")
 _OF_REQUEST = ("is_verified", "budget", "budget_unit", "seed", "dtype")
@@ -89,49 +90,44 @@ class PlanRecord:
             )
         )
 
-    def add_prices(
-        self, rule: str, blocks: Collection[int], text: str, baseline: Scores, changed: Scores, **columns: Any
-    ) -> None:
+    def add_price(self, rule: str, text: str, price: Price, **columns: Any) -> None:
         """Add rows for loss, divergence and agreement of one change on one text."""
-        self._add_loss(rule, blocks, text, baseline, changed, **columns)
-        self.add_row(rule, blocks, text, "divergence", after=divergence(changed), **columns)
-        self.add_row(rule, blocks, text, "agreement", after=agreement(changed), **columns)
+        self._add_loss(rule, text, price, **columns)
+        changed = price.scores
+        self.add_row(rule, price.blocks, text, "divergence", after=price.divergence, **columns)
+        self.add_row(rule, price.blocks, text, "agreement", after=changed.mean(changed.agreement), **columns)
 
-    def _add_loss(
-        self, rule: str, blocks: Collection[int], text: str, baseline: Scores, changed: Scores, **columns: Any
-    ) -> None:
-        of_loss: dict[str, Any] = {"before": baseline.loss_per_token, "after": changed.loss_per_token}
-        self.add_row(rule, blocks, text, "loss", difference=loss_increase(baseline, changed), **of_loss, **columns)
+    def _add_loss(self, rule: str, text: str, price: Price, **columns: Any) -> None:
+        columns |= {"before": price.whole.loss_per_token, "after": price.scores.loss_per_token}
+        self.add_row(rule, price.blocks, text, "loss", difference=price.increase, **columns)
 
-    def add_candidates(self, proposed: Sequence[Candidate], choice: Choice, text: str, prices: PriceList) -> None:
+    def add_candidates(self, proposed: Sequence[Candidate], choice: Choice, text: str, prices: Prices) -> None:
         """Add rows for the price of each candidate."""
-        for candidate in proposed:
-            is_chosen, is_equal = candidate.blocks == choice.chosen.blocks, candidate.blocks in choice.equal
-            scores = prices.scores[candidate.blocks]
-            self.add_prices(
-                candidate.rule, candidate.blocks, text, prices.whole, scores, is_chosen=is_chosen, is_equal=is_equal
-            )
+        for one in proposed:
+            is_chosen, is_equal = one.blocks == choice.chosen.blocks, one.blocks in choice.equal
+            self.add_price(one.rule, text, prices[one.blocks], is_chosen=is_chosen, is_equal=is_equal)
 
-    def add_rivals(self, proposed: Sequence[Candidate], chosen: tuple[int, ...], text: str, prices: PriceList) -> None:
+    def add_rivals(self, proposed: Sequence[Candidate], chosen: tuple[int, ...], text: str, prices: Prices) -> None:
         """Add rows for what each other candidate costs more than the plan's set, paired by window."""
-        for candidate in proposed:
-            if candidate.blocks != chosen:
-                difference = loss_increase(prices.scores[chosen], prices.scores[candidate.blocks])
-                self.add_row(candidate.rule, candidate.blocks, text, "above_plan", difference=difference)
+        for one in proposed:
+            if one.blocks != chosen:
+                difference = loss_increase(prices[chosen].scores, prices[one.blocks].scores)
+                self.add_row(one.rule, one.blocks, text, "above_plan", difference=difference)
 
     def add_rounding(self, whole: Scores, rounded: Scores, bytes_saved: float) -> None:
         """Add rows for the weights of all blocks rounded to 8 bits: the price, and the bytes beside those of bfloat16."""
-        blocks, n_bytes = range(self._setup.n_blocks), self._setup.blueprint.weightless.row.parameters * 2.0
-        of_rounding: dict[str, Any] = {"unit": "weights", "rank": 8}
-        self._add_loss("rounding", blocks, HELD_OUT, whole, rounded, **of_rounding)
-        left = n_bytes - bytes_saved
-        self.add_row("rounding", blocks, "weights", "bytes_bfloat16", before=n_bytes, after=left, **of_rounding)
+        price = Price(tuple(range(self._setup.n_blocks)), whole, rounded)
+        n_bytes = self._setup.blueprint.weightless.row.parameters * 2.0
+        columns: dict[str, Any] = {"unit": "weights", "rank": 8}
+        self._add_loss("rounding", HELD_OUT, price, **columns)
+        columns |= {"before": n_bytes, "after": n_bytes - bytes_saved}
+        self.add_row("rounding", price.blocks, "weights", "bytes_bfloat16", **columns)
 
-    def add_path(self, path: Sequence[Step]) -> None:
+    def add_path(self, path: Sequence[Price]) -> None:
         """Add rows for the search path, on the search windows."""
-        for step in path:
-            self.add_row("path", step.blocks, SELECTION, "loss", difference=step.increase)
-            self.add_row("path", step.blocks, SELECTION, "divergence", after=step.divergence)
+        for price in path:
+            self.add_row("path", price.blocks, SELECTION, "loss", difference=price.increase)
+            self.add_row("path", price.blocks, SELECTION, "divergence", after=price.divergence)
 
     def add_similarity(self, similarity: Similarity) -> None:
         """Add rows for the influence of each block and the angles across stretches of up to half of the blocks."""
@@ -144,20 +140,12 @@ class PlanRecord:
                     blocks = range(start, start + length)
                     self.add_row("stretch", blocks, SELECTION, measure, after=float(table[start, start + length]))
 
-    def add_directions(self, result: NeededDirections, text: str) -> None:
-        """Add rows for every priced rank, and for the random, complete and d2 projections."""
-        layers = list(range(self._setup.n_blocks + 1)) if result.layer is None else [result.layer]
-        rule = "projection" if result.layer is not None else "joint_projection"
-
-        def add(rule: str, rank: int | None, price: Difference | None, is_chosen: bool = False) -> None:
-            if price is not None:
-                self.add_row(rule, layers, text, "loss", difference=price, unit="layer", rank=rank, is_chosen=is_chosen)
-
-        for rank, price in sorted(result.prices.items()):
-            add(rule, rank, price, rank == result.rank)
-        add("random_subspace", result.rank, result.random)
-        add("projection_of_all", result.rank, result.including_large)
-        add("projection_d2", None if result.at_d2 is None else round(result.d2 or 0), result.at_d2)
+    def add_directions(self, layer: int | None, text: str, projected: Sequence[Projected]) -> None:
+        """Add rows for the projections of a layer, or of all together."""
+        layers = range(self._setup.n_blocks + 1) if layer is None else [layer]
+        for one in projected:
+            columns: dict[str, Any] = {"unit": "layer", "rank": one.rank, "is_chosen": one.is_chosen}
+            self.add_row(one.rule, layers, text, "loss", difference=one.price, **columns)
 
     # --- the plan ----------------------------------------------------------------------------------------------------
 
@@ -179,7 +167,8 @@ class PlanRecord:
         """
         random_10th, same_windows = comparison or (None, None)
         blueprint = self._setup.blueprint
-        row, parameters = blueprint.weightless.row, self._parameters_after(chosen.blocks)
+        row, layers = blueprint.weightless.row, blueprint.weightless.layers
+        parameters = row.parameters - sum(p.numel() for index in chosen.blocks for p in layers[index].parameters())
         for precision, n_bytes in PRECISIONS.items():
             sizes: dict[str, Any] = {"before": row.parameters * n_bytes, "after": parameters * n_bytes}
             self.add_row(chosen.rule, chosen.blocks, "weights", f"bytes_{precision}", **sizes, is_chosen=True)
@@ -224,11 +213,6 @@ class PlanRecord:
             "config": json.dumps(asdict(config), ensure_ascii=False),
             "code_version": code_version(),
         }
-
-    def _parameters_after(self, removed: Collection[int]) -> int:
-        model = self._setup.blueprint.weightless
-        n_removed = sum(p.numel() for index in removed for p in model.layers[index].parameters())
-        return model.row.parameters - n_removed
 
 
 def _taken(footprints: Sequence[Footprint] | None) -> dict[str, Any]:

@@ -24,9 +24,9 @@ from core.models.hub import find_weights
 from core.models.model import Blueprint, OpenModel, read_blueprint
 from core.models.stacks import MemoryPlan
 from core.plans import candidates, healing
-from core.plans.candidates import Similarity, Step
+from core.plans.candidates import Similarity
 from core.plans.healing import Footprint, Healing
-from core.plans.pricing import ReportPasses, Scores, concatenate, variants_at_once
+from core.plans.pricing import Price, ReportShare, Scores, concatenate, variants_at_once
 from core.plans.variants import require_own_blocks
 from core.records import PlanConfig, Progress, ProgressCallback
 from core.texts.corpora import Corpus, open_corpus
@@ -49,11 +49,6 @@ class DirectionSearch:
     @property
     def step(self) -> str:
         return f"directions-{self.text}-{'all' if self.layer is None else self.layer}"
-
-    @property
-    def ranks_expected(self) -> int:
-        """How many ranks are priced, about."""
-        return 9 if self.layer is None else 12
 
 
 @dataclass(frozen=True)
@@ -109,66 +104,61 @@ class PlanSetup:
         n_windows, n_tokens = self.search_windows.ids.shape
         return self.blueprint.plan(n_windows, n_tokens, self.config.memory_budget)
 
-    def costs(self) -> dict[str, float]:
-        """Expected cost of each step, in tokens through the whole network; a variant counts half of the blocks."""
-        config, n_blocks, most_removed, shape = self.config, self.n_blocks, self.most_removed, self.blueprint.shape
-        head_share = shape.logits * shape.hidden_size / max(1, shape.multiplications)
-        variant_cost, window_tokens = 0.5 * (1 - head_share) + head_share, self.held_out.n_tokens
+    @cached_property
+    def _work(self) -> dict[str, tuple[float, float, int]]:
+        """Step -> the tokens that it reads, in how many passes of the whole network, and by how many variants beside."""
+        config, n_blocks, most_removed = self.config, self.n_blocks, self.most_removed
+        window_tokens, search = self.held_out.n_tokens, self.search_windows.ids.size
         selection, held_out = self.held_out.selection.ids.size, self.held_out.verification.ids.size
-        search = self.search_windows.ids.size
-        other_tokens = OTHER_WINDOWS * window_tokens
-        pool = len(candidates.shortlist(range(n_blocks), most_removed))
-        costs = {"similarity": float(search)}
+        work: dict[str, tuple[float, float, int]] = {"similarity": (search, 1, 0), "rules": (search, 0, 7)}
         if not config.remove:
-            costs["singles"] = search * (1 + n_blocks * variant_cost)
-            costs |= {
-                f"step-{k}": search * (2 * variant_cost + (pool - k) * variant_cost) for k in range(1, most_removed)
-            }
+            pool = len(candidates.shortlist(range(n_blocks), most_removed))
+            work["singles"] = search, 1, n_blocks
+            work |= {f"step-{k}": (search, 0, 2 + pool - k) for k in range(1, most_removed)}
             rounds = range(candidates.MOST_ROUNDS if most_removed > 1 else 0)
-            costs |= {f"round-{k}": search * (2 * variant_cost + candidates.OFFSPRING * variant_cost) for k in rounds}
-        costs["rules"] = search * 7 * variant_cost
+            work |= {f"round-{k}": (search, 0, 2 + candidates.OFFSPRING) for k in rounds}
         if config.is_verified:
             n_changed = 2.0 if config.heal else 1.0
-            costs["held_out"] = held_out * (1 + (most_removed + 5) * variant_cost)
-            costs["random"] = RANDOM_WINDOWS * window_tokens * (1 + (candidates.N_RANDOM + 1) * variant_cost)
-            costs["sublayers"] = SUBLAYER_WINDOWS * window_tokens * (1 + 2 * n_blocks * variant_cost)
-            costs |= {f"text-{name}": other_tokens * (1 + n_changed) for name in harder_texts(self.corpus)}
-            costs |= {f"probe-{kind}": QUESTIONS * 80 * (1 + n_changed) for kind in PROBES}
-            costs["footprint"] = 16.0 * healing.PROMPT_TOKENS
-            costs["rounded"] = held_out * 1.5
+            work["held_out"] = held_out, 1, most_removed + 5
+            work["random"] = RANDOM_WINDOWS * window_tokens, 1, candidates.N_RANDOM + 1
+            texts = harder_texts(self.corpus)
+            work |= {f"text-{name}": (OTHER_WINDOWS * window_tokens, 1 + n_changed, 0) for name in texts}
+            work |= {f"probe-{kind}": (QUESTIONS * 80, 1 + n_changed, 0) for kind in PROBES}
+            if not self.memory.on_demand:
+                work["sublayers"] = SUBLAYER_WINDOWS * window_tokens, 1, 2 * n_blocks
+                work["footprint"] = healing.PROMPT_TOKENS, 16, 0
+                work["rounded"] = held_out, 1.5, 0
             if not config.remove:
-                costs |= {"heal-one": 2.0 * selection, "healed-one": held_out * 2.0}
+                work |= {"heal-one": (selection, 2, 0), "healed-one": (held_out, 2, 0)}
         if self.task:
-            costs["task"] = 2.0 * self.task.n_tokens
+            work["task"] = self.task.n_tokens, 2, 0
         if config.heal:
-            costs["heal"] = 2.0 * min(most_removed, 3) * selection
-            costs["healed"] = held_out * 2.0
+            work |= {"heal": (selection, 2 * min(most_removed, 3), 0), "healed": (held_out, 2, 0)}
         if config.save_model:
-            costs["save"] = held_out * 2.0
+            work["save"] = held_out, 2, 0
         if config.directions:
-            costs["components"] = 2.0 * selection
+            work["components"] = selection, 2, 0
             for part in self.direction_searches:
-                costs[part.step] = part.windows.ids.size * part.ranks_expected * candidates.SHARE_OF_PASS
-        return costs
+                work[part.step] = part.windows.ids.size, candidates.RANKS * candidates.SHARE_OF_PASS, 0
+        return work
 
-    def count_weight_reads(self, batch: int) -> int:
-        """Number of times that all weights are read when streamed: once for each group of variants."""
-        most_removed = self.most_removed
-        group_size = variants_at_once(self.search_windows.ids.size, self.blueprint.shape.hidden_size)
-        pool = len(candidates.shortlist(range(self.n_blocks), most_removed))
-        variant_counts = [7]
-        if not self.config.remove:
-            rounds = candidates.MOST_ROUNDS if most_removed > 1 else 0
-            variant_counts += [self.n_blocks, *[pool] * (most_removed - 1), *[candidates.OFFSPRING] * rounds]
-        if self.config.is_verified:
-            variant_counts += [2 * (most_removed + 6), candidates.N_RANDOM + 1, 1, 1, 1, *[1] * len(PROBES)]
-        n_windows = len(self.search_windows.ids)
-        if self.task:
-            variant_counts += [1] * len(self.task.parts)
+    def costs(self) -> dict[str, float]:
+        """Expected cost of each step, in tokens through the whole network; a variant counts half of the blocks."""
+        shape = self.blueprint.shape
+        head_share = shape.logits * shape.hidden_size / max(1, shape.multiplications)
+        variant_cost = 0.5 * (1 - head_share) + head_share
+        return {name: tokens * (n + n_variants * variant_cost) for name, (tokens, n, n_variants) in self._work.items()}
+
+    def count_weight_reads(self) -> int:
+        """About how often all weights are read when streamed: once for each group of variants that run together."""
+        hidden_size, n_windows = self.blueprint.shape.hidden_size, len(self.search_windows.ids)
+        reads = sum(
+            -(-max(1, n) // variants_at_once(round(tokens), hidden_size)) for tokens, _, n in self._work.values()
+        )
         if self.config.directions:
             n_windows += 2 * len(self.held_out.selection.ids)
-            variant_counts += [1] * sum(search.ranks_expected for search in self.direction_searches)
-        return -(-n_windows // batch) + sum(-(-count // group_size) for count in variant_counts)
+            reads += (candidates.RANKS - 1) * len(self.direction_searches)
+        return reads + -(-n_windows // self.memory.batch)
 
 
 def open_plan(config: PlanConfig) -> PlanSetup:
@@ -190,23 +180,22 @@ def check_plan(config: PlanConfig, corpus: Corpus, blueprint: Blueprint) -> Plan
             n=n,
             fewest_blocks=FEWEST_BLOCKS,
         )
-    if config.blocks is not None and config.blocks >= n:
+    n_asked = config.blocks or len(config.remove)
+    if n_asked >= n:
         raise InputError(
             "{name} has {n} blocks, of which at most {last} can go, not {blocks}.",
             name=name,
             n=n,
             last=n - 1,
-            blocks=config.blocks,
+            blocks=n_asked,
         )
-    if config.remove and max(config.remove) >= n:
+    if max(config.remove, default=0) >= n:
         raise InputError(
             "{name} has blocks 0 to {last}: no block {block} to remove.",
             name=name,
             last=n - 1,
             block=max(config.remove),
         )
-    if len(config.remove) >= n:
-        raise InputError("{name} has {n} blocks, of which at most {last} can go, not all.", name=name, n=n, last=n - 1)
     if config.save_model is not None:
         if blueprint.plan(SEARCH_WINDOWS, 256, config.memory_budget).on_demand:
             raise InputError(
@@ -222,29 +211,25 @@ def check_plan(config: PlanConfig, corpus: Corpus, blueprint: Blueprint) -> Plan
 
 _log = logging.getLogger("workdim")
 STEP_RECORDS: dict[str, type] = {
-    kind.__name__: kind
-    for kind in (Difference, Footprint, Healing, candidates.NeededDirections, Scores, Similarity, Step)
+    kind.__name__: kind for kind in (Difference, Footprint, Healing, candidates.Projected, Price, Scores, Similarity)
 }
 """Record classes that step results on disk may contain."""
 
 
 class StepRunner:
-    """Runs each step once, across restarts of the process, and reports progress.
-
-    Work is counted in tokens that pass through the whole network.
-    """
+    """Runs each step once, across restarts of the process, and reports progress, in the unit of `costs`."""
 
     def __init__(self, checkpoint: Checkpoint, costs: dict[str, float], progress: ProgressCallback) -> None:
         """`costs`: expected tokens of each step, by name."""
         self._checkpoint, self._remaining_costs, self._progress, self._done = checkpoint, costs, progress, 0.0
 
-    def run(self, phase: str, name: str, n_tokens: int, compute: Callable[[ReportPasses], Any]) -> Any:
-        """The result of a step, from disk or from `compute`, which reports passes of `n_tokens` tokens each."""
+    def run(self, phase: str, name: str, compute: Callable[[ReportShare], Any]) -> Any:
+        """The result of a step, from disk or from `compute`, which reports the share that is done."""
         stored = self._checkpoint.step(name, STEP_RECORDS)
         if stored is not None:
             self.skip(name)
             return stored
-        with self.track(phase, name, n_tokens) as report:
+        with self.track(phase, name) as report:
             result = compute(report)
             self._checkpoint.save_step(name, result)
         return result
@@ -254,13 +239,13 @@ class StepRunner:
         return self._checkpoint.has_step(name)
 
     @contextmanager
-    def track(self, phase: str, name: str, n_tokens: int) -> Iterator[ReportPasses]:
+    def track(self, phase: str, name: str) -> Iterator[ReportShare]:
         """Report the progress of work whose result is not stored."""
         cost = self._remaining_costs.pop(name, 0.0)
         total = round(self._done + cost + sum(self._remaining_costs.values()))
 
-        def report(passes: float) -> None:
-            self._progress(Progress(phase, round(self._done + min(cost, passes * n_tokens)), total))
+        def report(share: float) -> None:
+            self._progress(Progress(phase, round(self._done + cost * min(1.0, share)), total))
 
         report(0.0)
         yield report
@@ -326,32 +311,24 @@ def hold_out(corpus: Corpus, model: OpenModel, seed: int, n_fit: int) -> HeldOut
 
     Raises CorpusError if the text is too short.
     """
-    errors = []
+    errors, most = [], model.context or WINDOW_LENGTHS[0]
+    # The lengths that the model reads, largest first; its context if that is shorter than all.
+    lengths = [length for length in WINDOW_LENGTHS if length <= most] or [most]
     # Without room for fitting, a plan can still be chosen and verified.
-    for n_fitted, n_tokens, n_windows in product((n_fit, 0), _lengths(model), WINDOW_COUNTS):
+    for n_fitted, n_tokens, n_windows in product((n_fit, 0), lengths, WINDOW_COUNTS):
+        selection, verification = split_in_halves(corpus, characters_for_tokens(corpus.beginning, n_tokens))
         try:
-            return _held_out(corpus, model, seed, n_tokens, n_windows, -(-n_fitted // n_tokens))
+            chosen, verified = (
+                draw_windows(half, model.tokenizer, n, n_tokens, seed, LAYER_PLAN, model.row.name)
+                for half, n in (
+                    (selection, max(WINDOW_COUNTS[-1], -(-n_fitted // n_tokens))),
+                    (verification, n_windows),
+                )
+            )
+            return HeldOut(chosen, verified, verification)
         except CorpusError as error:
             errors.append(error)
     raise half_too_short(errors[-1]) from errors[-1]
-
-
-def _lengths(model: OpenModel) -> list[int]:
-    """The window lengths that the model reads, largest first; its context if that is shorter than all."""
-    max_length = model.context or WINDOW_LENGTHS[0]
-    return [length for length in WINDOW_LENGTHS if length <= max_length] or [max_length]
-
-
-def _held_out(corpus: Corpus, model: OpenModel, seed: int, n_tokens: int, n_windows: int, n_fit: int) -> HeldOut:
-    length = characters_for_tokens(corpus.beginning, n_tokens)
-    selection, verification = split_in_halves(corpus, length)
-    name, tokenizer = model.row.name, model.tokenizer
-    n_selection = max(WINDOW_COUNTS[-1], n_fit)
-    return HeldOut(
-        draw_windows(selection, tokenizer, n_selection, n_tokens, seed, LAYER_PLAN, name),
-        draw_windows(verification, tokenizer, n_windows, n_tokens, seed, LAYER_PLAN, name),
-        verification,
-    )
 
 
 def first_windows(windows: TokenWindows, n: int) -> TokenWindows:

@@ -110,14 +110,14 @@ class States:
 class _Pass:
     """One forward pass in progress."""
 
-    variant: Variant
-    start: int
+    variant: Variant = WHOLE
+    start: int = 0
     """The first block that is run; those before it return at once."""
-    before: States | None
-    """States of another pass, the input of `start` among them."""
-    keep: States | None
+    before: States | None = None
+    """States of another pass over the same tokens, the input of `start` among them."""
+    keep: States | None = None
     """Receives the requested states of this pass."""
-    sublayers: dict[tuple[str, int], Tensor] | None
+    sublayers: dict[tuple[str, int], Tensor] | None = None
     """Receives the outputs of sublayers, by kind and block."""
     last: int | None = None
     """The layer at which the pass stops; None for the whole pass."""
@@ -145,35 +145,14 @@ class Network:
         self.behind: dict[tuple[str, int], nn.Module] = {}
         """The module that runs next, a norm where one stands between the sublayer and the stream."""
 
-    def logits(
-        self,
-        ids: Tensor,
-        variant: Variant = WHOLE,
-        *,
-        start: int = 0,
-        before: States | None = None,
-        keep: States | None = None,
-        sublayers: dict[tuple[str, int], Tensor] | None = None,
-    ) -> Tensor:
-        """Logits of a variant: ids (n_batch, n_tokens) -> (n_batch, n_tokens, n_vocabulary).
+    def logits(self, ids: Tensor, variant: Variant = WHOLE, **how: Any) -> Tensor:
+        """Logits of a variant: ids (n_batch, n_tokens) -> (n_batch, n_tokens, n_vocabulary); `how`: fields of `_Pass`."""
+        return self._run(ids, _Pass(variant, **how)).logits
 
-        With `before`, states of another pass over the same tokens, only the blocks from `start` on are run.
-        """
-        return self._run(ids, _Pass(variant, start, before, keep, sublayers)).logits
-
-    def states_only(
-        self,
-        ids: Tensor,
-        variant: Variant,
-        keep: States,
-        *,
-        start: int = 0,
-        before: States | None = None,
-        sublayers: dict[tuple[str, int], Tensor] | None = None,
-    ) -> None:
+    def states_only(self, ids: Tensor, variant: Variant, keep: States, **how: Any) -> None:
         """As `logits`, but only up to the last layer that `keep` requests, without the output head."""
         with suppress(_LastLayerReached):
-            self._run(ids, _Pass(variant, start, before, keep, sublayers, max(keep.requested, default=None)))
+            self._run(ids, _Pass(variant, keep=keep, last=max(keep.requested, default=None), **how))
 
     def _run(self, ids: Tensor, step: _Pass) -> Any:
         current = getcurrent()

@@ -171,7 +171,7 @@ def estimate_plan(config: PlanConfig, warehouse: Warehouse) -> PlanEstimate:
             return estimate
         memory, n_searched, n_tokens = setup.memory, setup.search_windows.ids.size, sum(setup.costs().values())
         weight_bytes = setup.blueprint.weightless.row.weight_bytes
-        readings = setup.count_weight_reads(memory.batch) if memory.on_demand else None
+        readings = setup.count_weight_reads() if memory.on_demand else None
         estimate = replace(
             estimate, passes=n_tokens / n_searched, n_searched=n_searched, weight_bytes=weight_bytes, readings=readings
         )

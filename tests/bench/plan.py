@@ -16,7 +16,6 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from functools import partial
 from itertools import combinations, groupby
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,7 @@ from core.measure.checkpoint import Checkpoint
 from core.models.model import load_network
 from core.plans import candidates
 from core.plans.plan import Search, SearchResult
-from core.plans.pricing import Pricer, Scores, divergence, loss_increase
+from core.plans.pricing import Pricer, Scores, loss_increase
 from core.plans.setup import StepRunner, first_windows, open_plan
 from core.plans.variants import Network, without_blocks
 from core.records import PlanConfig
@@ -44,9 +43,9 @@ class Timed(StepRunner):
         super().__init__(Checkpoint(folder, "bench"), {}, lambda step: None)
         self.seconds: dict[str, tuple[float, float]] = {}
 
-    def run(self, phase: str, name: str, n_tokens: int, compute: Callable[..., Any]) -> Any:
+    def run(self, phase: str, name: str, compute: Callable[..., Any]) -> Any:
         started = time.perf_counter(), time.process_time()
-        made = super().run(phase, name, n_tokens, compute)
+        made = super().run(phase, name, compute)
         self.seconds[name] = time.perf_counter() - started[0], time.process_time() - started[1]
         return made
 
@@ -74,10 +73,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         timed = Timed(Path(folder))
         similarity = timed.run(
-            "choose", "similarity", size, lambda told: candidates.measure_similarity(network, setup.search_windows)
+            "choose", "similarity", lambda told: candidates.measure_similarity(network, setup.search_windows)
         )
         search = Search(setup, timed, lambda: pricer)
-        found = search.run(partial(candidates.published_candidates, similarity))
+        found = search.run(similarity)
     bare = (before + _bare_pass(pricer)) / 2
     told = _tell_times(timed, pricer, bare) | _tell_choice(found)
     if asked.exhaustive:
@@ -98,41 +97,34 @@ def _bare_pass(pricer: Pricer) -> float:
 def _tell_times(timed: Timed, pricer: Pricer, bare: float) -> dict[str, Any]:
     n = pricer.network.n_blocks
     share = timed.of("singles")[1] / bare / (n + 1)
-    passes: list[float] = []
-    Pricer(pricer.network, pricer.windows).scores([without_blocks([block]) for block in range(n)], passes.append)
-    counted = passes[-1] / (n + 1)
-    print(f"bare pass {bare:.1f} s of the processor (head {pricer.head_share:.0%} of its multiplications)")
-    print(
-        f"every block alone: {share:.3f} x (blocks + 1) bare passes, limit {PASSES_LIMIT}; by multiplications {counted:.3f}"
-    )
+    print(f"bare pass {bare:.1f} s of the processor")
+    print(f"every block alone: {share:.3f} x (blocks + 1) bare passes, limit {PASSES_LIMIT}")
     parts = {"greedy": timed.of("similarity", "singles", "step"), "exchanges": timed.of("rules", "round")}
     for name, (clock, processor) in parts.items():
         limit = f"; limit {MINUTES_LIMIT} on two quiet cores" if name == "greedy" else ""
         print(f"{name}: {clock / 60:.1f} min, {processor / 60:.1f} min of the processor{limit}")
-    return {"bare_pass_seconds": bare, "singles_over_bare": share, "singles_counted": counted, "minutes": parts}
+    return {"bare_pass_seconds": bare, "singles_over_bare": share, "minutes": parts}
 
 
 def _tell_choice(found: SearchResult) -> dict[str, Any]:
     for one in found.candidates:
-        price = found.prices.increase(one.blocks)
+        price = found.prices[one.blocks].increase
         print(f"  {one.rule:<12}{one.blocks} {price.value:+.3f} [{price.lower:+.3f}, {price.upper:+.3f}]")
-    return {"proposed": [(one.rule, one.blocks, asdict(found.prices.increase(one.blocks))) for one in found.candidates]}
+    return {"proposed": [(one.rule, one.blocks, asdict(found.prices[one.blocks].increase)) for one in found.candidates]}
 
 
 def _tell_all_sets(network: Network, pricer: Pricer, found: SearchResult, n: int) -> dict[str, Any]:
-    costs = [divergence(one).value for one in found.alone[1:]]
+    costs = [price.divergence.value for price in found.alone]
     pool = sorted(candidates.shortlist(costs, n)[: candidates.SHORTLIST])
     sets = list(combinations(pool, n))
-    own = candidates.choose_simplest(
-        found.candidates, found.prices.whole, [found.prices.scores[one.blocks] for one in found.candidates]
-    ).chosen.blocks
+    own = candidates.choose_simplest(found.candidates, found.prices).chosen.blocks
     started = time.process_time()
     screen = all_prices(Pricer(network, first_windows(pricer.windows, SCREEN_WINDOWS)), sets)
     kept = sorted(sets, key=lambda one: float(screen[one].loss.sum()))[:KEPT]
     prices = all_prices(pricer, sorted({*kept, own}))
     best = min(prices, key=lambda one: float(prices[one].loss.sum()))
     apart = prices[own].mean(prices[own].loss - prices[best].loss)
-    both = [loss_increase(found.alone[0], prices[one]).value for one in (own, best)]
+    both = [loss_increase(found.alone[0].whole, prices[one]).value for one in (own, best)]
     print(
         f"of {len(sets)} sets of {pool} the best is {best} {both[1]:+.3f}; the search's {own} {both[0]:+.3f}, "
         f"{both[0] / both[1]:.3f} times that, apart by {apart.value:+.4f} [{apart.lower:+.4f}, {apart.upper:+.4f}]; "

@@ -131,13 +131,19 @@ def test_an_unverified_plan_says_so_first_and_recommends_nothing(idle_model, tmp
 
 
 def test_where_nothing_is_free_the_answer_is_none_with_the_prices(tmp_path):
-    model = save_with_idle_blocks(tmp_path / "busy", idle=())
-    found = planned(model, tmp_path, verify=True, budget=1e-4)
+    """Of the cheapest block repaired, too; what else makes a model smaller stands beside."""
+    found = planned(save_with_idle_blocks(tmp_path / "busy", idle=()), tmp_path, verify=True, budget=1e-4)
     assert not found.plan.is_recommended and "over_budget" in found.plan.reasons
     assert plan_wording.plan_text(found).startswith(
         "busy: keep all 6 blocks, as the loss may exceed the budget. The budget is 0.0001 nats per token"
     )
     assert [row.unit for row in found.of("selection", "loss", "single")].count("block") == 6
+    apart = found.of("held_out", "divergence", "path")
+    (repaired,), alone = [row for row in apart if row.is_healed], apart[0]
+    assert repaired.blocks == alone.blocks and repaired.value_after < alone.value_after
+    (rounded,) = found.of("held_out", "loss", "rounding")
+    (size,) = found.of("weights", "bytes_bfloat16", "rounding")
+    assert 0 < abs(rounded.difference) < 0.01 and 0.5 < size.value_after / size.value_before < 1
 
 
 def test_a_choice_of_ones_own_is_priced_without_a_search(idle_model, tmp_path):
@@ -154,17 +160,6 @@ def test_a_choice_of_ones_own_is_priced_without_a_search(idle_model, tmp_path):
             PlanConfig("m", **wrong)
 
 
-def test_one_block_is_repaired_and_rounding_priced_whatever_was_asked(tmp_path):
-    """The answer is none only after the cheapest block alone was repaired; what else makes a model smaller stands beside."""
-    found = planned(save_with_idle_blocks(tmp_path / "busy", idle=()), tmp_path, verify=True, blocks=2)
-    apart = found.of("held_out", "divergence", "path")
-    (repaired,), alone = [row for row in apart if row.is_healed], apart[0]
-    assert repaired.blocks == alone.blocks and repaired.value_after < alone.value_after
-    (rounded,) = found.of("held_out", "loss", "rounding")
-    (size,) = found.of("weights", "bytes_bfloat16", "rounding")
-    assert 0 < abs(rounded.difference) < 0.01 and 0.5 < size.value_after / size.value_before < 1
-
-
 def test_a_plan_after_which_an_ability_is_gone_is_not_recommended(idle_model, tmp_path):
     """Within the budget and better than chance, and yet: the reason stands first."""
     planner = flow._Planner("plan-1", flow.open_plan(PlanConfig(str(idle_model), "english-business")), tmp_path, print)
@@ -176,10 +171,12 @@ def test_a_plan_after_which_an_ability_is_gone_is_not_recommended(idle_model, tm
     assert [code for code in planner.record.reasons if code in AGAINST_PLAN] == ["falls_digit_sums"]
 
 
-def test_half_precision_is_planned_too(idle_model, tmp_path):
+def test_half_precision_is_planned_too(idle_model, tmp_path, monkeypatch):
+    monkeypatch.setattr(candidates, "TOKENS_PER_DIMENSION", 1000)
     found = planned(idle_model, tmp_path, dtype="bfloat16", blocks=2, heal=True, directions=True)
     assert tuple(found.plan.blocks) == IDLE and found.plan.dtype == "bfloat16"
     assert found.plan.healing is None and "no_sublayers" not in found.plan.reasons
+    assert "few_direction_tokens" in found.plan.reasons
     assert [row for row in found.outcomes if row.rule == "projection" and row.rank == 48 and abs(row.difference) < 0.05]
 
 
@@ -237,8 +234,6 @@ def test_layers_whose_directions_are_known_are_not_searched_again(idle_model, tm
     )
     assert found == expected and {row.rule for row in found} >= {"projection", "joint_projection", "random_subspace"}
     assert "few_direction_tokens" not in again.plan.reasons
-    monkeypatch.setattr(candidates, "TOKENS_PER_DIMENSION", 1000)
-    assert "few_direction_tokens" in planned(idle_model, tmp_path, **asked).plan.reasons
 
 
 def test_a_model_that_has_changed_since_is_planned_anew(idle_model, tmp_path, caplog):
@@ -367,19 +362,21 @@ def test_the_rank_of_the_stream_is_what_is_needed(narrow, layer):
     network, windows = narrow
     found = principal_components(network, windows, [layer])
     needed = needed_directions(Pricer(network, windows), found, layer, budget=0.01, seed=5)
-    assert needed.rank == RANK
-    assert needed.prices[RANK].upper < 1e-4 and needed.prices[RANK - 1].lower > 0.01
-    assert needed.random.lower > 0.1  # another space of as many dimensions
-    assert needed.d2 == pytest.approx(RANK, rel=0.15)  # directions drawn at random in that space
-    assert needed.at_d2 is not None
-    assert needed.including_large.upper < 1e-4
+    prices = {(one.rule, one.rank): one.price for one in needed}
+    assert [(one.rule, one.rank) for one in needed if one.is_chosen] == [("projection", RANK)]
+    assert prices["projection", RANK].upper < 1e-4 and prices["projection", RANK - 1].lower > 0.01
+    assert prices["random_subspace", RANK].lower > 0.1  # another space of as many dimensions
+    assert prices["projection_of_all", RANK].upper < 1e-4
+    assert found[layer].d2 == pytest.approx(RANK, rel=0.15)  # directions drawn at random in that space
+    assert ("projection_d2", round(found[layer].d2)) in prices
 
 
 def test_all_layers_at_once_need_no_more_where_they_share_the_space(narrow):
     network, windows = narrow
     found = principal_components(network, windows, range(network.n_blocks + 1))
-    assert needed_directions(Pricer(network, windows), found, None, 0.01).rank == RANK
-    assert needed_directions(Pricer(network, windows), found, None, 0.0).rank is None
+    for budget, rank in ((0.01, RANK), (0.0, None)):
+        needed = needed_directions(Pricer(network, windows), found, None, budget)
+        assert next((one.rank for one in needed if one.is_chosen), None) == rank
 
 
 def test_large_tokens_and_the_first_stay_as_they_are(narrow):

@@ -13,15 +13,15 @@ from core.models.model import load_network, read_blueprint
 from core.plans import pricing
 from core.plans.candidates import (
     Candidate,
+    Choice,
     cheapest,
     choose_simplest,
     list_exchanges,
     measure_similarity,
     next_step,
-    price_sets,
     random_sets,
 )
-from core.plans.pricing import Pricer, Scores, divergence, loss_increase
+from core.plans.pricing import Price, Pricer, Scores, price_sets
 from core.plans.variants import Network, Projection, Variant, without_blocks
 from core.texts.sample import TokenWindows
 from tests.tiny import open_model, save_tiny_model
@@ -132,44 +132,40 @@ def test_memory_that_is_short_halves_the_batch(network, monkeypatch):
     assert found[1].loss == pytest.approx(expected[1].loss)
 
 
-def test_single_skips_begin_where_they_differ(network, monkeypatch):
+def test_single_skips_begin_where_they_differ(network):
     """Blocks that are run: a triangle, not a square."""
-    ran, windows = [], some_windows()
+    ran, n = [], network.n_blocks
     counting = [block.mlp.register_forward_hook(lambda *_: ran.append(1)) for block in network.blocks]
-    pricer = Pricer(network, windows)
-    n = network.n_blocks
-    passes = []
-    whole, *each = pricer.scores([without_blocks([block]) for block in range(n)], passes.append)
+    shares: list[float] = []
+    prices = price_sets(Pricer(network, some_windows()), [[block] for block in range(n)], shares.append)
     assert len(ran) == n + n * (n - 1) // 2
-    share = pricer.head_share
-    assert passes[-1] == pytest.approx(1 + n * share + (1 - share) * (n - 1) / 2)
+    assert shares == sorted(shares) and shares[-1] == 1 and 0.2 < shares[0] < 0.3 and len({*shares}) == n + 1
     for hook in counting:
         hook.remove()
-    assert len(each) == n and whole.divergence.tolist() == [0] * 5
+    assert len(prices) == n and prices[0].whole.divergence.tolist() == [0] * 5
 
 
 def test_an_increase_is_paired(network):
     """Windows differ much more from each other than what a block costs in them."""
-    found = Pricer(network, some_windows(16)).scores([without_blocks({4})])
-    apart = found[1].mean(found[1].loss).std_error
-    assert loss_increase(*found).std_error < apart
-    assert divergence(found[1]).lower > 0
+    (price,) = price_sets(Pricer(network, some_windows(16)), [{4}])
+    assert price.increase.std_error < price.scores.mean(price.scores.loss).std_error
+    assert price.divergence.lower > 0
 
 
 def test_the_search_finds_what_trying_all_finds(network):
     pricer = Pricer(network, some_windows(8))
     sets = random_sets(6, 2, 0)
     assert len(sets) == 15  # all that there are
-    every = price_sets(pricer, sets, ())
+    every = price_sets(pricer, sets)
     pool = list(range(6))
-    alone = [divergence(one).value for one in pricer.scores([without_blocks([block]) for block in pool])[1:]]
+    alone = [price.divergence.value for price in price_sets(pricer, [[block] for block in pool])]
     step = next_step(pricer, (), pool)
     step = next_step(pricer, step.blocks, pool)
     for _ in range(6):
         others = list_exchanges(step.blocks, pool, alone)
         assert len({*others}) == len(others) and all(len({*one} & {*step.blocks}) == 1 for one in others)
         assert sum(alone[block] for block in others[0]) <= sum(alone[block] for block in others[-1])
-        step = cheapest([step, *price_sets(pricer, others, step.blocks)])
+        step = cheapest([step, *price_sets(pricer, others, shared=step.blocks)])
     assert step.blocks == cheapest(every).blocks
 
 
@@ -186,13 +182,19 @@ def test_of_equals_the_simplest_is_taken():
     near = base + generator.normal(0, 0.3, 16)
     none = np.zeros(16)
 
-    def scores(loss: np.ndarray, divergence: np.ndarray) -> Scores:
-        return Scores(loss, divergence, none, none, counts, np.arange(16))
+    def chosen(whole: np.ndarray, *losses: np.ndarray, apart: np.ndarray = none) -> Choice:
+        """Of the three candidates with these losses; only the first predicts as the whole network does."""
+        scores = [
+            Scores(loss, divergence, none, none, counts, np.arange(16))
+            for loss, divergence in zip((whole, *losses), (none, none, apart, apart), strict=True)
+        ]
+        return choose_simplest(
+            candidates,
+            {one.blocks: Price(one.blocks, scores[0], of) for one, of in zip(candidates, scores[1:], strict=True)},
+        )
 
-    whole = scores(base - 1, none)
-    choice = choose_simplest(candidates, whole, [scores(base, none), scores(base + 5, none), scores(near, none)])
+    choice = chosen(base - 1, base, base + 5, near)
     assert (choice.chosen.rule, choice.equal) == ("contiguous", {(1, 4), (2, 3)})
-    dearer = [scores(base, none), scores(base + 5, none), scores(base + 1, none)]
-    assert choose_simplest(candidates, whole, dearer).chosen is candidates[0]
-    moved = [scores(base, none), scores(base - 1, base), scores(base - 1, base)]  # better by chance, other predictions
-    assert choose_simplest(candidates, scores(base, none), moved).chosen is candidates[0]
+    assert chosen(base - 1, base, base + 5, base + 1).chosen is candidates[0]
+    better_by_chance = chosen(base, base, base - 1, base - 1, apart=base)
+    assert better_by_chance.chosen is candidates[0]
