@@ -92,11 +92,37 @@ Score = Annotated[OwnScore, as_table("value")]
 
 
 @dataclass(frozen=True, config=MODEL_CONFIG)
-class PilotModel:
+class _Named:
+    """A model or text as the file names it, and where it lies."""
+
+    written: Text
+    path: str | None = Field(default=None, exclude=True, validate_default=True)
+    """Absolute path of a local folder or file; None for what comes with Workdim, is of the hub or of a package."""
+
+    @field_validator("path", mode="before")
+    @classmethod
+    def _found(cls, path: Any, info: ValidationInfo) -> Any:
+        """The absolute path of the written name, if it exists; a registered pilot brings its own."""
+        if info.context is None:
+            return path
+        written = info.data.get("written", "")
+        place = info.context.path(written)
+        return str(place) if cls._may_be_here(written, info.context) and place.exists() else None
+
+    @classmethod
+    def _may_be_here(cls, written: str, context: FileContext) -> bool:
+        return bool(written) and not written.startswith("pypi:")
+
+    @property
+    def asked(self) -> str:
+        """The reference to measure: as written, with an absolute path."""
+        return self.path or self.written
+
+
+@dataclass(frozen=True, config=MODEL_CONFIG)
+class PilotModel(_Named):
     written: Annotated[Text, Field(validation_alias=AliasChoices("reference", "written"))]
     """The reference as the file has it. `local:NAME` is a folder measured before, as the warehouse names it."""
-    path: str | None = Field(default=None, exclude=True, validate_default=True)
-    """Absolute path of a local folder or file; None for a model of the hub or of a package."""
     stack: Literal["encoder", "decoder"] | None = None
     dtype: Dtype = "float32"
     score: Score | None = None
@@ -119,16 +145,6 @@ class PilotModel:
                 )
             )
         return written
-
-    @field_validator("path", mode="before")
-    @classmethod
-    def _found(cls, path: Any, info: ValidationInfo) -> Any:
-        return _found_path(path, info)
-
-    @property
-    def asked(self) -> str:
-        """The reference to measure: as written, with an absolute path."""
-        return self.path or self.written
 
     @property
     def reference(self) -> str:
@@ -159,11 +175,9 @@ class PilotModel:
 
 
 @dataclass(frozen=True, config=MODEL_CONFIG)
-class PilotText:
+class PilotText(_Named):
     written: Annotated[Text, Field(validation_alias=AliasChoices("text", "written"))]
     """The name of a text that comes with Workdim, or a file."""
-    path: str | None = Field(default=None, exclude=True, validate_default=True)
-    """Absolute path of a file."""
     column: Text | None = None
     encoding: Text = "utf-8"
     chat: Literal["template", "plain"] = "template"
@@ -181,30 +195,15 @@ class PilotText:
             raise ValueError(Sentence("names {context}, which is not there", context=context.path(written)))
         return written
 
-    @field_validator("path", mode="before")
     @classmethod
-    def _found(cls, path: Any, info: ValidationInfo) -> Any:
-        return None if info.context and info.data.get("written") in info.context.texts else _found_path(path, info)
+    def _may_be_here(cls, written: str, context: FileContext) -> bool:
+        return bool(written) and written not in context.texts
 
     @model_validator(mode="after")
     def _is_read_as_it_is(self) -> PilotText:
         if self.path is None and (self.column or self.encoding != "utf-8"):
             raise ValueError(Sentence("is {written}, which takes no column or encoding", written=self.written))
         return self
-
-    @property
-    def asked(self) -> str:
-        """As written, with an absolute path for a file."""
-        return self.path or self.written
-
-
-def _found_path(path: Any, info: ValidationInfo) -> Any:
-    """The absolute path of the written name, if it exists; a registered pilot brings its own."""
-    if info.context is None:
-        return path
-    written = info.data.get("written", "")
-    place = info.context.path(written)
-    return str(place) if written and not written.startswith("pypi:") and place.exists() else None
 
 
 # --- what is decided, as a whole ----------------------------------------------------------------------------------
@@ -551,17 +550,12 @@ def registered_pilot(row: PilotRow) -> RegisteredPilot:
 
 
 def find_pilot(rows: Sequence[PilotRow], query: str) -> RegisteredPilot:
-    """Find the pilot with this id or name in rows of the table `pilots`, newest first; of one name the newest counts.
-
-    Raises InputError with the near names.
-    """
-    for key in ("pilot_id", "name"):
-        for row in rows:
-            if getattr(row, key) == query:
-                return registered_pilot(row)
+    """Find a pilot as `find_saved` does in rows of the table `pilots`, newest first. Raises InputError."""
     if not rows:
         raise InputError(nothing_yet("pilot FILE.toml"))
-    raise InputError(unknown_name("pilot", query, {row.name for row in rows}))
+    return registered_pilot(
+        find_saved([(row.name, row.pilot_id, row) for row in reversed(rows)], query, Sentence("pilot"))
+    )
 
 
 def pilot_from_config(text: str) -> Pilot:

@@ -144,18 +144,13 @@ def _load_yaml(file: ScoreInput) -> Any:
     file.require_at_most(MAX_YAML, len(file.content) / 2**20, Sentence("MiB of YAML"))
     try:
         return yaml.load(file.content.decode(file.encoding), _TextLoader)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        location = Sentence("line {line}", line=mark.line + 1) if mark else Sentence("its end")
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        mark = getattr(error, "problem_mark", None)
         raise InputError(
             "{file} is no YAML at {place}: {reason}.",
             file=file.shown_name,
-            place=location,
-            reason=shorten(error.problem or error.context),
-        ) from error
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise InputError(
-            "{file} is YAML that cannot be read: {error}.", file=file.shown_name, error=type(error).__name__
+            place=Sentence("line {line}", line=mark.line + 1) if mark else Sentence("its end"),
+            reason=shorten(getattr(error, "problem", None) or type(error).__name__),
         ) from error
 
 
@@ -319,55 +314,32 @@ def _leaderboard_rows(file: ScoreInput, table: Table) -> Iterator[ParsedScore]:
         if line.problem:
             yield skipped_row(line.at, "", "", line.problem)
             continue
-        origin: partial[ScoreRow] | Skip
-        line_remarks: Remarks = []
-        try:
-            origin = _leaderboard_origin(file, line.cells, line_remarks)
-        except Skip as skip:
-            origin = skip
         for column in columns:
             place = Sentence("{place} / {column}", place=line.at, column=column.name)
-            cell = line.cells.get(column.name)
-            build = partial(_leaderboard_score, column, cell, table.decimal_comma, origin, line_remarks)
+            build = partial(_leaderboard_score, file, table, line.cells, column)
             yield parse_row(place, line.cells.get("model_name"), column.benchmark, build)
 
 
 def _leaderboard_score(
-    column: _ScoreColumn,
-    cell: Cell,
-    decimal_comma: bool,
-    origin: partial[ScoreRow] | Skip,
-    line_remarks: Remarks,
-    remarks: Remarks,
+    file: ScoreInput, table: Table, cells: Mapping[str, Cell], column: _ScoreColumn, remarks: Remarks
 ) -> ScoreRow:
     """The score in one column. Raises Skip if it is not a number, or if the model has no usable name."""
-    value = number(cell, remarks, decimal_comma) * column.factor
+    value = number(cells.get(column.name), remarks, table.decimal_comma) * column.factor
     if column.factor != 1.0:
         remarks.append(Remark("to_percent"))
     if not 0.0 <= value <= 100.0:
         remarks.append(Remark("outside_percent", f"{value:.6g}"))
-    if isinstance(origin, Skip):
-        raise origin
-    remarks += line_remarks
-    return origin(
-        benchmark=column.benchmark, metric=column.metric, value=value, n_shot=column.n_shot, is_group=column.is_group
-    )
-
-
-def _leaderboard_origin(file: ScoreInput, cells: Mapping[str, Cell], remarks: Remarks) -> partial[ScoreRow]:
-    """What the scores of a line share: model, revision and settings. Raises Skip if the model has no usable name."""
     weights = shorten(cells.get("model_weight_type")).lower()
     flags = {
-        flag: boolean(cells.get(name), name, remarks) is value
-        for name, (flag, value) in _FLAGS.items()
+        flag: boolean(cells.get(name), name, remarks) is set_by
+        for name, (flag, set_by) in _FLAGS.items()
         if name in cells
     }
     repository = mapped_model(cells.get("model_name"), file.mapping, remarks)
     revision = optional_label(cells.get("model_sha"), "revision", remarks)
     if revision is None:
         remarks.append(Remark("no_revision"))
-    return partial(
-        ScoreRow,
+    return ScoreRow(
         repository=repository,
         file_sha256=file.sha256,
         source=file.shown_name,
@@ -380,4 +352,9 @@ def _leaderboard_origin(file: ScoreInput, cells: Mapping[str, Cell], remarks: Re
         chat_template=boolean(cells.get("model_has_chat_template"), "chat_template", remarks),
         source_row=optional_label(cells.get("id"), "id", []),  # never cut: long names may differ in their ends alone
         flags=join_flags(flags | {weights: weights in _INCOMPLETE_WEIGHTS}),
+        benchmark=column.benchmark,
+        metric=column.metric,
+        value=value,
+        n_shot=column.n_shot,
+        is_group=column.is_group,
     )

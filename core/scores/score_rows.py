@@ -245,8 +245,6 @@ class ScoreInput:
         for encoding in candidates:
             if self._can_decode(encoding):
                 return encoding
-        if b"\0" in self.content and not known:
-            raise InputError("{file} holds NUL bytes: it is no text, or was damaged on its way.", file=self.shown_name)
         raise InputError(
             "{file} cannot be read as {tried} text: save it as UTF-8.",
             file=self.shown_name,

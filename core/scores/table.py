@@ -137,9 +137,7 @@ def _cause(error: str, row_length: int) -> Sentence:
         )
     if "unexpected end of data" in error:
         return Sentence("a quotation mark is not closed")
-    if "expected after" in error:
-        return Sentence("text follows a closing quotation mark")
-    return Sentence("its line ends or characters are not those of a CSV file")
+    return Sentence("its quotation marks, line ends or characters are not those of a CSV file")
 
 
 def _lines(rows: Iterator[tuple[int, list[str]]], header: list[str]) -> Iterator[Line]:
