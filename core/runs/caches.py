@@ -8,10 +8,8 @@ uses are protected by its lock.
 from __future__ import annotations
 
 import itertools
-import json
 import logging
 import os
-import re
 import shutil
 import time
 import uuid
@@ -54,23 +52,6 @@ class Cache:
         self.n_bytes = sum(map(disk_usage, self.paths))
 
 
-_CLEANABLE = {
-    "models": (Sentence("unpacked packages, partial downloads"), Sentence("fetched again when measured")),
-    "gguf": (Sentence("converted GGUF files"), Sentence("converted again when measured")),
-    "kept": (Sentence("states and layers of stopped jobs"), Sentence("`jobs resume` begins anew")),
-    "copies": (Sentence("copies for queries"), Sentence("copied again with the next query")),
-    "trash": (Sentence("deleted runs"), Sentence("cannot be restored any more")),
-}
-_KEPT = {
-    "backups": (Sentence("backups"), Sentence("yours to remove")),
-    "texts": (Sentence("uploaded texts"), Sentence("needed to measure again")),
-    "warehouse": (Sentence("the warehouse file"), Sentence("the memory of all runs")),
-    "parcels": (Sentence("finished runs"), Sentence("the warehouse is made of them")),
-    "hub": (Sentence("the hub's own cache"), Sentence("`hf cache prune` cleans it")),
-}
-"""What each holds, and what must be done again once it is cleaned, or why it is never cleaned."""
-
-
 def list_caches(warehouse: Warehouse, only_cleanable: bool = False) -> list[Cache]:
     """Everything that takes room, with its present size; what can be cleaned comes first.
 
@@ -79,25 +60,46 @@ def list_caches(warehouse: Warehouse, only_cleanable: bool = False) -> list[Cach
     cache, place, name = cache_folder(), warehouse.path.parent, warehouse.path.name
     measuring = Sentence("a measurement is at work") if any(map(is_locked, job_folders(warehouse))) else ""
     fetching = Sentence("a model is being fetched") if is_locked(packages_folder()) else ""
-    in_use = {"models": measuring or fetching, "gguf": measuring}
-    paths = {
-        "models": [packages_folder()],
-        "gguf": [cache / "gguf"],
-        "kept": _checkpoint_folders(warehouse),
-        "copies": [warehouse.query_copies],
-        "trash": [warehouse.folder.trash],
-    }
-    cleanable = [Cache(one, *_CLEANABLE[one], of, in_use=in_use.get(one, "")) for one, of in paths.items()]
+    cleanable = [
+        Cache(
+            "models",
+            Sentence("unpacked packages, partial downloads"),
+            Sentence("fetched again when measured"),
+            [packages_folder()],
+            in_use=measuring or fetching,
+        ),
+        Cache(
+            "gguf",
+            Sentence("converted GGUF files"),
+            Sentence("converted again when measured"),
+            [cache / "gguf"],
+            in_use=measuring,
+        ),
+        Cache(
+            "kept",
+            Sentence("states and layers of stopped jobs"),
+            Sentence("`jobs resume` begins anew"),
+            _checkpoint_folders(warehouse),
+        ),
+        Cache(
+            "copies",
+            Sentence("copies for queries"),
+            Sentence("copied again with the next query"),
+            [warehouse.query_copies],
+        ),
+        Cache("trash", Sentence("deleted runs"), Sentence("cannot be restored any more"), [warehouse.folder.trash]),
+    ]
     if only_cleanable:
         return cleanable
-    paths = {
-        "backups": [place / "backups", *place.glob(f"{name}.before-*")],
-        "texts": [place / "texts"],
-        "warehouse": [warehouse.path, wal_path(warehouse.path)],
-        "parcels": [warehouse.parcels],
-        "hub": [_hub_cache()],
-    }
-    return cleanable + [Cache(one, *_KEPT[one], of, can_be_cleaned=False) for one, of in paths.items()]
+    backups, files = [place / "backups", *place.glob(f"{name}.before-*")], [warehouse.path, wal_path(warehouse.path)]
+    kept = (
+        ("backups", Sentence("backups"), Sentence("yours to remove"), backups),
+        ("texts", Sentence("uploaded texts"), Sentence("needed to measure again"), [place / "texts"]),
+        ("warehouse", Sentence("the warehouse file"), Sentence("the memory of all runs"), files),
+        ("parcels", Sentence("finished runs"), Sentence("the warehouse is made of them"), [warehouse.parcels]),
+        ("hub", Sentence("the hub's own cache"), Sentence("`hf cache prune` cleans it"), [_hub_cache()]),
+    )
+    return [*cleanable, *(Cache(*one, can_be_cleaned=False) for one in kept)]
 
 
 def disk_usage(path: Path) -> int:
@@ -190,21 +192,6 @@ def cached_models() -> list[str]:
     return [*packages, *sorted(name.removeprefix("models--").replace("--", "/") for name in names)]
 
 
-def is_encoder(reference: str) -> bool:
-    """Whether the configuration of a model in a folder or a cache names networks of which none predicts a next token. False where
-    there is none to read, as beside a .gguf file."""
-    hub = _hub_cache() / f"models--{reference.replace('/', '--')}" / "snapshots"
-    package = packages_folder() / reference.removeprefix("pypi:")
-    folder = package if reference.startswith("pypi:") else hub if hub.is_dir() else Path(reference)
-    named: list[str] = []
-    for file in itertools.islice(folder.rglob("config.json"), MAX_ENTRIES) if folder.is_dir() else ():
-        with suppress(OSError, ValueError, AttributeError, TypeError):  # of another kind of model
-            named += json.loads(file.read_text(encoding="utf-8")).get("architectures") or ()
-    return bool(named) and not any(_PREDICTS.search(str(name)) for name in named)
-
-
-_PREDICTS = re.compile("CausalLM|LMHead|ConditionalGeneration")
-"""In the names of networks that predict a next token."""
 MAX_ENTRIES = 300
 """Entries that are searched for models in a folder; the rest of a larger one is ignored."""
 

@@ -78,16 +78,12 @@ def unmet_requirements() -> list[str]:
     for requirement in wanted:
         version = _version(requirement.name)
         if version is None or not requirement.specifier.contains(version, prereleases=True):
-            installed_version, wanted_version = (
-                version or Sentence("missing"),
-                str(requirement.specifier) or Sentence("any"),
-            )
             unmet.append(
                 Sentence(
                     "{name} is {there}, wanted is {wanted}",
                     name=requirement.name,
-                    there=installed_version,
-                    wanted=wanted_version,
+                    there=version or Sentence("missing"),
+                    wanted=str(requirement.specifier) or Sentence("any"),
                 )
             )
     return unmet

@@ -169,15 +169,14 @@ def _show_expected(parts: Sequence[RunConfig], is_wide: bool) -> bool:
 
 def models_here(*, with_encoders: bool = True) -> list[str]:
     """Models that need no hub: those of the demo, in folders, measured before, in caches."""
-    from core.runs.caches import cached_models, is_encoder, local_models
+    from core.runs.caches import cached_models, local_models
     from core.runs.requests import demo_requests
 
     demo = [config.model for config in demo_requests()]
     local = local_models(reads.warehouse())[:MAX_LOCAL]
     names = dict.fromkeys([*demo, *local, *reads.own_references(), *cached_models()])
     measured = () if with_encoders else reads.encoder_references()
-    kept = (name for name in names if with_encoders or not (name in measured or is_encoder(name)))
-    return list(islice(kept, MAX_SUGGESTIONS))
+    return list(islice((name for name in names if name not in measured), MAX_SUGGESTIONS))
 
 
 def show_models_here(

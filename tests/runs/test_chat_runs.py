@@ -50,6 +50,7 @@ def small(monkeypatch):
 def test_a_run_on_chats_has_its_template_and_its_own_controls(config, folder, warehouse, monkeypatch):
     profile = measure(replace(config, controls=True), warehouse, quiet).profile
     run, known = profile.run, queries.runs(warehouse)
+    assert run.corpus_id.startswith("chats@")
     assert run.chat_template_hash and run.n_dropped_template > 0.1 * run.n_tokens
     dropped = run.n_dropped_position + run.n_dropped_special + run.n_dropped_template + run.n_dropped_norm
     assert run.n_tokens_used + dropped == run.n_tokens and 0 < run.n_bytes_scored < 15_000 and run.bits_per_byte > 1
@@ -71,7 +72,6 @@ def test_plain_contents_are_never_compared_with_a_rendering(config, warehouse):
     plain = measure(replace(config, chat="plain"), warehouse, quiet).profile.run
     assert plain.chat_template_hash is None and plain.n_dropped_template is None
     assert re.fullmatch(r"chats \(plain\)@[0-9a-f]{12}", plain.corpus_id)
-    assert measure(config, warehouse, quiet).profile.run.corpus_id.startswith("chats@")
 
 
 def test_further_texts_of_a_protocol_are_read_as_they_are(config):

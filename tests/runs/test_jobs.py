@@ -147,12 +147,18 @@ def test_a_killed_job_is_interrupted_and_goes_on_where_it_stopped(longer, wareho
 
 
 def test_what_is_kept_belongs_to_one_request_and_version(config, warehouse, monkeypatch, tmp_path):
+    """And what was spent on it before a stop is counted."""
     first = measure_profile(config, "a", tmp_path / "kept", quiet)
+    spent = json.loads((tmp_path / "kept" / "spent.json").read_text(encoding="utf-8"))
+    spent["seconds"]["forward"] += 1000
+    (tmp_path / "kept" / "spent.json").write_text(json.dumps(spent), encoding="utf-8")
     forwards = []
     really = __import__("core.measure.profile", fromlist=["capture"]).capture
     monkeypatch.setattr("core.measure.profile.capture", lambda *a: (forwards.append(1), really(*a))[1])
     again = measure_profile(config, "a", tmp_path / "kept", quiet)
     assert not forwards and again.estimates == first.estimates and again.pairs == first.pairs
+    assert json.loads(again.run.phase_seconds)["forward"] > 1000
+    assert again.run.started_at.isoformat() == spent["started_at"]
     monkeypatch.setattr("core.measure.checkpoint.code_version", lambda: "of tomorrow")
     measure_profile(config, "a", tmp_path / "kept", quiet)
     assert forwards
@@ -163,11 +169,18 @@ def test_the_same_request_twice_is_one_job(config, warehouse):
     assert submit(replace(config, memory_budget=10**9), warehouse).job_id == job.job_id
 
 
-def test_a_run_that_is_there_is_not_measured_twice_unless_asked(config, warehouse):
+def test_a_run_that_is_there_is_not_measured_twice_unless_asked(config, warehouse, monkeypatch):
+    """But one that holds less is not the same: protocols that compare alike may run more besides."""
     first = measure(config, warehouse, quiet)
     known = measure(config, warehouse, quiet, again=False)
     assert known.was_known and known.run_id == first.run_id
-    assert not measure(replace(config, estimators=("skdim_lPCA",)), warehouse, quiet, again=False).was_known
+    more = replace(SMALL, name="more", more_estimators=("skdim_lPCA",))
+    monkeypatch.setitem(PROTOCOLS, "more", more)
+    deep = measure(replace(config, protocol="more"), warehouse, quiet, again=False)
+    assert not deep.was_known and deep.profile.run.protocol_hash == SMALL.hash(0)
+    rows = [row for row in deep.profile.estimates if row.estimator == "skdim_lPCA"]
+    assert len(rows) == 6 and {row.cloud for row in rows} == {"one_per_type"}
+    assert measure(replace(config, estimators=("skdim_lPCA",)), warehouse, quiet, again=False).was_known
     command = ("measure", config.model, "--text", config.corpus, "--protocol", "small", "--device", "cpu")
     told = run_core(*command, warehouse=warehouse.path)
     assert told.returncode == 0 and "--again measures it again" in told.stdout, told.stderr
@@ -180,19 +193,6 @@ def test_a_worker_that_never_came_is_interrupted_and_not_waited_for(config, ware
     gone.wait()
     write_json(job.folder / "worker.json", worker_record(gone.pid))
     assert job_status(job).state == "interrupted"
-
-
-def test_a_failure_says_why_and_keeps_what_can_go_on(config, warehouse, monkeypatch):
-    def no_memory(*_arguments, **_keywords):
-        raise ResourceError("The memory is full.")
-
-    with monkeypatch.context() as short:
-        short.setattr("core.measure.profile.compare_layers", no_memory)
-        with pytest.raises(ResourceError):
-            measure(config, warehouse, quiet)
-    (standing,) = list_jobs(warehouse)
-    assert (standing.state, standing.reason) == ("failed", "The memory is full.")
-    assert measure(config, warehouse, quiet).run_id == standing.job.job_id
 
 
 def test_a_disk_that_is_full_in_mid_run_keeps_what_is_finished(config, warehouse, monkeypatch):
@@ -209,6 +209,7 @@ def test_a_disk_that_is_full_in_mid_run_keeps_what_is_finished(config, warehouse
             measure(config, warehouse, quiet)
     (standing,) = list_jobs(warehouse)
     assert standing.state == "failed" and queries.runs(warehouse).is_empty()
+    assert standing.reason.startswith("No disk space in ")
     assert list(standing.job.folder.glob("kept-*/step-layer-0001.json"))
     assert measure(config, warehouse, quiet).run_id == standing.job.job_id and not left_over(warehouse)
 
@@ -295,29 +296,7 @@ def test_kept_layers_are_not_those_of_another_configuration(tmp_path, monkeypatc
     path.write_text(json.dumps(changed), encoding="utf-8")
     loading._stored_config.cache_clear()
     again = measure_profile(config, "a", tmp_path / "kept", quiet)
-    fresh = measure_profile(config, "a", tmp_path / "fresh", quiet)
-    assert again.estimates == fresh.estimates != first.estimates
-
-
-def test_a_run_that_holds_less_is_not_the_same_run(config, warehouse, monkeypatch):
-    """Protocols that compare alike may run more besides; and a folder may hold another network tomorrow."""
-    measure(config, warehouse, quiet)
-    more = replace(SMALL, name="more", more_estimators=("skdim_lPCA",))
-    assert more.hash(0) == SMALL.hash(0)
-    monkeypatch.setitem(PROTOCOLS, "more", more)
-    deep = measure(replace(config, protocol="more"), warehouse, quiet, again=False)
-    assert not deep.was_known and "skdim_lPCA" in {row.estimator for row in deep.profile.estimates}
-    assert measure(config, warehouse, quiet, again=False).was_known
-
-
-def test_what_was_spent_before_a_stop_is_counted(config, tmp_path):
-    measure_profile(config, "a", tmp_path / "kept", quiet)
-    spent = json.loads((tmp_path / "kept" / "spent.json").read_text(encoding="utf-8"))
-    spent["seconds"]["forward"] += 1000
-    (tmp_path / "kept" / "spent.json").write_text(json.dumps(spent), encoding="utf-8")
-    again = measure_profile(config, "a", tmp_path / "kept", quiet)
-    assert json.loads(again.run.phase_seconds)["forward"] > 1000
-    assert again.run.started_at.isoformat() == spent["started_at"]
+    assert again.estimates != first.estimates
 
 
 def test_a_forecast_that_fails_fails_nothing(config, warehouse, monkeypatch):

@@ -102,12 +102,9 @@ def test_json_is_json_and_a_saved_model_can_be_measured(tiny_llama, warehouse, t
     [
         (("--budget", "cheap"), "'cheap' is no budget"),
         (("--budget", "2points"), "name its file with --task"),
-        (("--remove", "1,x"), "--remove takes block numbers from 0, as 4,14,15 or 4,14:16, not '"),
         (("--remove", "2:1"), "--remove takes block numbers from 0, as 4,14,15 or 4,14:16, not '"),
         (("--remove", "0:99999999999"), "--remove takes block numbers from 0, as 4,14,15 or 4,14:16, not '"),
-        (("--remove", ""), "--remove takes block numbers from 0, as 4,14,15 or 4,14:16, not '"),
         (("--mergekit", "/none/such/plan.yaml"), "There is no folder /none/such"),
-        (("--blocks", "9"), "at most 3 can go"),
         (("--task", "none.jsonl"), "There is no task file none.jsonl"),
         (("--text", "nonesuch"), "Unknown text 'nonesuch'"),
     ],
