@@ -232,7 +232,7 @@ class _Planner:
 
     def _verify(self, search: SearchResult, choice: Choice) -> Prices:
         """Price the candidates and every step of the search on held-out text."""
-        sets = [one.blocks for one in (*search.candidates, *search.path)]
+        sets = [*(one.blocks for one in search.candidates), *(step.blocks for step in search.path)]
         prices = self._price_sets("held_out", self.held_out.verification, sets)
         self.record.add_candidates(search.candidates, choice, HELD_OUT, prices)
         self.record.add_rivals(search.candidates, choice.chosen.blocks, HELD_OUT, prices)

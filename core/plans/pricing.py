@@ -197,7 +197,11 @@ class Pricer:
         size = variants_at_once(self.windows.ids.size, self.network.model.hidden_size)
         groups = [variants[i : i + size] for i in range(0, len(variants), size)] or [variants]
         for number, group in enumerate(groups):
-            found = self._stream_group(group, lambda done, number=number: report((number + done) / len(groups)))
+
+            def report_part(done: float, number: int = number) -> None:
+                report((number + done) / len(groups))
+
+            found = self._stream_group(group, report_part)
             scores += found[1:] if scores else found
         return scores
 
