@@ -180,11 +180,12 @@ def test_a_run_that_is_there_is_not_measured_twice_unless_asked(config, warehous
     assert not deep.was_known and deep.profile.run.protocol_hash == SMALL.hash(0)
     rows = [row for row in deep.profile.estimates if row.estimator == "skdim_lPCA"]
     assert len(rows) == 6 and {row.cloud for row in rows} == {"one_per_type"}
-    assert measure(replace(config, estimators=("skdim_lPCA",)), warehouse, quiet, again=False).was_known
+    assert not measure(replace(config, estimators=("skdim_lPCA",)), warehouse, quiet, again=False).was_known
+    assert measure(config, warehouse, quiet, again=False).was_known
     command = ("measure", config.model, "--text", config.corpus, "--protocol", "small", "--device", "cpu")
     told = run_core(*command, warehouse=warehouse.path)
     assert told.returncode == 0 and "--again measures it again" in told.stdout, told.stderr
-    assert queries.runs(warehouse).height == 2
+    assert queries.runs(warehouse).height == 3
 
 
 def test_a_worker_that_never_came_is_interrupted_and_not_waited_for(config, warehouse):
