@@ -12,7 +12,7 @@ from functools import lru_cache
 from itertools import pairwise, zip_longest
 
 from core.deck.story import Column, Heading, Row, Statement, StorySlide, Table
-from core.figures.text import is_wide, phrases, text_width, wrap_text
+from core.figures.text import is_wide, unbroken, wrap_text
 from core.locale import _
 from core.wording import joined_sentences
 
@@ -61,8 +61,8 @@ PLOT_MARGINS = (0.75, 0.8, 0.5, 0.25)
 """Left, bottom, top and right of a plot, for tick labels and titles; more on the right where names stand there."""
 
 TITLE_SIZES = (26, 24, 22)
-TITLE_FILL, SURE_FILL = 0.92, 0.85
-"""Share of its width that a line of a title fills, because words end before it does; up to the second, surely one line."""
+TITLE_FILL = 0.92
+"""Share of its width that a line of a title fills, because words end before it does."""
 LARGE = 44
 """The number that a slide is about."""
 BESIDE_SIZES = (20, 19, 18, 17, 16, 15, 14)
@@ -88,9 +88,9 @@ def lines_needed(text: str, width: float, points: float) -> int:
 
 
 @lru_cache(maxsize=20_000)
-def title_lines(text: str, width: float, points: float, fill: float = TITLE_FILL) -> int:
+def title_lines(text: str, width: float, points: float) -> int:
     """Lines that a title takes, in bold."""
-    return len(wrap_text(text, points, 72 * fill * width, bold=True))
+    return len(wrap_text(text, points, 72 * TITLE_FILL * width, bold=True))
 
 
 def fitting_size(paragraphs: Sequence[str], box: Box, sizes: Sequence[float]) -> float:
@@ -136,9 +136,9 @@ def truncate(text: str, width: float, points: float, lines: int = 2, bold: bool 
     return text[:end].rstrip() + "…"
 
 
-def in_whole_words(text: str, width: float, points: float) -> str:
+def in_whole_words(text: str, width: float, points: float, bold: bool = False) -> str:
     """Japanese of several lines, each ended behind a phrase: programs would break it within words. Other texts as they are."""
-    lines = wrap_text(text, points, 72 * width) if any(map(is_wide, text)) else []
+    lines = wrap_text(text, points, 72 * width, bold) if any(map(is_wide, text)) else []
     ends, end = [0], 0
     for line in lines[:-1]:
         end = text.index(line, end) + len(line)
@@ -146,27 +146,8 @@ def in_whole_words(text: str, width: float, points: float) -> str:
     return "\v".join(text[start:stop] for start, stop in pairwise([*ends, len(text)]))
 
 
-STOPS = "、：；）」"
-
-
-def break_at_phrase(text: str, width: float, points: float) -> str:
-    """Breaks a Japanese title of two lines at the end of a phrase, where both lines then fit: preferably behind a stop,
-    outside brackets and near the middle. Programs would break it anywhere."""
-    if not any(map(is_wide, text)) or title_lines(text, width, points, SURE_FILL) < 2:
-        return text
-    ends = [sum(map(len, phrases(text)[:n])) for n in range(1, len(phrases(text)))]
-    splits = [(text[:end], text[end:]) for end in ends]
-    fitting = [
-        halves for halves in splits if all(title_lines(line, width, points) == 1 and len(line) > 3 for line in halves)
-    ]
-    uneven = {halves: abs(text_width(halves[0], points) - text_width(halves[1], points)) for halves in fitting}
-    first, rest = max(fitting, key=lambda halves: (_break_quality(*halves), -uneven[halves]), default=(text, ""))
-    return f"{first}\v{rest}" if rest else first
-
-
-def _break_quality(first: str, rest: str) -> int:
-    is_outside = first.count("（") == first.count("）")
-    return 2 * is_outside + (first[-1] in STOPS or rest[0] == "（")
+def title_in_lines(text: str, width: float, points: float) -> str:
+    return unbroken(in_whole_words(text, TITLE_FILL * width, points, bold=True))
 
 
 # --- tables ----------------------------------------------------------------------------------------------------

@@ -158,13 +158,8 @@ def _model_lines(answer: Answer) -> list[str]:
 
 def _progress_table(data: DeckData) -> Table:
     """Which models count, and what each of the others lacks."""
-    answer = data.asked
-    groups = (
-        (_("Counting"), _sound(answer), "–"),
-        (_("No score"), _unscored(answer), _("import or make it")),
-        (_("Vetoed by a check"), _vetoed(answer), _("measure again, on more text")),
-        (_("Not measured"), list(answer.population.missing), _time(len(answer.population.missing), data)),
-    )
+    lacking = ((group, names, what) for group, names, what, _time in _lacking(data))
+    groups = ((_("Counting"), _sound(data.asked), "–"), *lacking)
     names = [name for _group, of_group, _lack in groups for name in of_group]
     short = dict(zip(names, distinguishing_names(names), strict=True))
     rows = tuple(
@@ -188,16 +183,27 @@ def _progress_table(data: DeckData) -> Table:
     )
 
 
+def _lacking(data: DeckData) -> list[tuple[str, list[str], str, str]]:
+    """Groups of models that do not count yet, each with the names, what is to be done and how long that takes, in order."""
+    answer = data.asked
+    missing, unscored, vetoed = list(answer.population.missing), _unscored(answer), _vetoed(answer)
+    again = _("Measure vetoed models again ({n})").format(n=counted(len(vetoed), "runs"))
+    measure = _("Measure the missing models ({n})").format(n=counted(len(missing), "pilots"))
+    score = _("Score {n} model", "Score {n} models", n=counted(len(unscored), "scores"))
+    groups = (
+        (_("Not measured"), missing, measure, _time(len(missing), data)),
+        (_("No score"), unscored, score, _("as the benchmark takes")),
+        (_("Vetoed by a check"), vetoed, again, _time(len(vetoed), data)),
+    )
+    return [group for group in groups if group[1]]
+
+
 def _evidence(data: DeckData) -> Panel | None:
-    """How far the coefficient moves, with the expected direction; of a pilot that is not complete the scatter so far; without
-    scores, the checks."""
+    """How far the coefficient moves, with the expected direction; of a pilot that is not complete the scatter so far."""
     answer, relation = data.asked, data.asked.relation
     chart = relation_chart(answer) if data.case == "incomplete" else coefficient_chart(answer)
     if chart is None:
-        return Panel(
-            _("Quality checks of measurements: {n}").format(n=counted(data.text_runs.height, "runs")),
-            check_table(data.checks, data.text_runs),
-        )
+        return None
     statements = [Statement(slide_wording.direction_text(answer, data.case), _("Direction"), is_main=True)]
     if relation.detectable is not None:
         line = _("With {n} models only ±{detectable} or more would be detected.")
@@ -426,16 +432,9 @@ def _untested(data: DeckData, looks: tuple[Look, ...]) -> list[Option]:
 
 def _completion(data: DeckData, stop: Option) -> Decision:
     answer = data.asked
-    missing, unscored, vetoed = len(answer.population.missing), len(_unscored(answer)), len(_vetoed(answer))
-    if missing:
-        n = counted(missing, "pilots")
-        what, time = _("Measure the missing models ({n})").format(n=n), _time(missing, data)
-    elif unscored:
-        n = counted(unscored, "scores")
-        what, time = _("Score {n} model", "Score {n} models", n=n), _("as the benchmark takes")
-    elif vetoed:
-        n = counted(vetoed, "runs")
-        what, time = _("Measure vetoed models again ({n})").format(n=n), _time(vetoed, data)
+    lacking = _lacking(data)
+    if lacking:
+        _group, _names, what, time = lacking[0]
     else:
         reason = wording.joined_sentences(answer_wording.undecided_lines(answer))
         what, time = _("Settle this first: {reason}").format(reason=reason), _("not known")

@@ -95,7 +95,7 @@ def _write_title(slide: Slide, text: str) -> None:
     width = layout.TITLE_BOX[2]
     points = next((p for p in layout.TITLE_SIZES if layout.title_lines(text, width, p) <= 2), layout.TITLE_SIZES[-1])
     frame: Any = slide.shapes.title
-    frame.text_frame.text = unbroken(layout.break_at_phrase(text, width, points))
+    frame.text_frame.text = layout.title_in_lines(text, width, points)
     if points != layout.TITLE_SIZES[0]:
         for run in frame.text_frame.paragraphs[0].runs:
             run.font.size = Pt(points)
@@ -162,13 +162,13 @@ def _draw_visual(slide: Slide, visual: Visual, box: Box, is_core: bool) -> None:
             sizes_of_table = layout.TABLE_SIZES if is_core else layout.APPENDIX_TABLE_SIZES
             points = layout.table_size(visual, box[2], box[3], sizes_of_table)
             end = box[1] + _draw_table(slide, inner, visual, points, layout.MOST_STRETCH if is_core else 1.0) + 0.1
-            below = below if is_core else end  # so that it never covers a row that takes more lines than expected
+            below = min(below, end)
         case Blocks():
             _draw_blocks(slide, inner, visual)
         case Gallery():
             _draw_gallery(slide, inner, visual)
     if key:
-        room = (box[0] + 0.1, below, box[2] - 0.1, key_room if is_core else box[1] + box[3] - below)
+        room = (box[0] + 0.1, below, box[2] - 0.1, box[1] + box[3] - below)
         sizes = [layout.SMALLEST] if is_core else layout.APPENDIX_TABLE_SIZES[1:]
         _add_text(slide, room, key, layout.fitting_size([key], room, sizes), is_quiet=True)
 
@@ -262,31 +262,28 @@ def _draw_table(slide: Slide, box: Box, table: Table, points: float, stretch: fl
         native_column.width = Inches(column.share * box[2])
     for index, (row, height) in enumerate(zip((titles, *rows), heights, strict=True)):
         native_table.rows[index].height = Inches(height)
-        is_heading = isinstance(row, Heading)
+        cells, is_heading = list(native_table.rows[index].cells), isinstance(row, Heading)
         if is_heading:
-            native_table.cell(index, 0).merge(native_table.cell(index, len(columns) - 1))
+            cells[0].merge(cells[-1])
+        is_strong = index == 0 or is_heading
         texts = (row.text, *[""] * (len(columns) - 1)) if isinstance(row, Heading) else row
-        for number, (column, text) in enumerate(zip(columns, texts, strict=True)):
-            cell = native_table.cell(index, number)
+        for cell, column, text in zip(cells, columns, texts, strict=True):
             cell.vertical_anchor = MSO_ANCHOR.MIDDLE
             cell.margin_left = cell.margin_right = Inches(layout.CELL_SIDE)
             cell.margin_top = cell.margin_bottom = Inches(layout.CELL_EDGE)
-            paragraph, is_strong = cell.text_frame.paragraphs[0], index == 0 or is_heading
+            paragraph = cell.text_frame.paragraphs[0]
+            paragraph.font.size = Pt(points)
             if text:
                 room = (1.0 if is_heading else column.share) * box[2] - 2 * layout.CELL_SIDE
                 lines = layout.in_whole_words(text, room, points)
                 _write(paragraph, lines, points, _STRONG if is_strong else _PLAIN, is_strong)
-            else:
-                paragraph.font.size = Pt(points)
             if column.is_number and not is_heading:
                 paragraph.alignment = PP_ALIGN.RIGHT
             if is_heading:
                 cell.fill.solid()
                 cell.fill.fore_color.theme_color = MSO_THEME_COLOR.BACKGROUND_2
-            if index == 0:
-                _draw_edge(cell, "lnB", 1.5, "accent1")
-            else:
-                _draw_edge(cell, "lnB", 0.5, "bg2", '<a:lumMod val="85000"/>')
+            edge = (1.5, "accent1") if index == 0 else (0.5, "bg2", '<a:lumMod val="85000"/>')
+            _draw_edge(cell, "lnB", *edge)
     return sum(heights)
 
 
@@ -322,14 +319,15 @@ def add_footer(slide: Slide, foot: str) -> None:
 
 def set_language(element: etree._Element) -> None:
     """Tags every text run below `element` with the language: without it, Japanese is drawn with Chinese glyphs."""
+    tag = LANGUAGE_TAGS.get(spoken(), spoken())
     for run in element.iter(qn("a:r"), qn("a:fld")):
         properties = run.find(qn("a:rPr"))
         if properties is None:
             properties = etree.SubElement(run, qn("a:rPr"))
             run.insert(0, properties)
-        properties.set("lang", LANGUAGE_TAGS.get(spoken(), spoken()))
+        properties.set("lang", tag)
         if spoken() == "ja" and properties.find(qn("a:ea")) is None:
             later = ("a:cs", "a:sym", "a:hlinkClick", "a:hlinkMouseOver", "a:extLst")
             properties.insert_element_before(parse_xml(f'<a:ea {nsdecls("a")} typeface="+mn-ea"/>'), *later)
     for properties in element.iter(qn("a:endParaRPr"), qn("a:defRPr")):
-        properties.set("lang", LANGUAGE_TAGS.get(spoken(), spoken()))
+        properties.set("lang", tag)

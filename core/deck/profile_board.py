@@ -165,7 +165,8 @@ def _answer(data: DeckData, sound: pl.DataFrame) -> tuple[str, str, str, tuple[S
     """Title, number, what that is, and what stands below."""
     told = sorted(rows_of(sound, Run), key=lambda run: run.inner_max or 0.0)
     least, most = told[0], told[-1]
-    verdicts = tuple(Statement(_verdicts_text(sound, claim), _claim_label(claim)) for claim in CLAIMS)
+    labels = {"rise": _("Rises inside"), "fall": _("Falls towards the end")}
+    verdicts = tuple(Statement(_verdicts_text(sound, claim), label) for claim, label in labels.items())
     if len(told) == 1:
         meaning = _("largest inner dimension {interval}, layer {layer}").format(
             interval=slide_wording.limits_text(most.inner_max_lower, most.inner_max_upper),
@@ -215,10 +216,6 @@ def _apart_lines(sound: pl.DataFrame) -> Iterator[str]:
     """In what models differ that do not compare."""
     if sound.height > 1 and not (found := comparability(*records(sound, Run))).by_types:
         yield comparability_text(found)
-
-
-def _claim_label(claim: str) -> str:
-    return {"rise": _("Rises inside"), "fall": _("Falls towards the end")}[claim]
 
 
 def _verdicts_text(runs: pl.DataFrame, claim: str) -> str:

@@ -135,34 +135,32 @@ class Origin:
 
 def numbers_of(story: Story, recipe_id: str) -> list[RecipeNumberRow]:
     """Every number of the story's slides, in reading order."""
-    rows = []
-    for number, (slide, slide_key, place, text, value, source) in enumerate(_found(story), start=1):
-        key = dict(source.key) if source else {}
-        rows.append(
-            RecipeNumberRow(
-                recipe_id=recipe_id,
-                number=number,
-                slide=slide,
-                slide_key=slide_key,
-                place=place,
-                text=text,
-                value=float(value),
-                source_table=source.table if source else None,
-                source_column=source.column if source else None,
-                run_id=key.get("run_id"),
-                source_key=json.dumps(key, sort_keys=True, default=str) if key else None,
-            )
-        )
-    return rows
-
-
-def _found(story: Story) -> Iterator[tuple[int, str, str, str, float, Source | None]]:
+    rows: list[RecipeNumberRow] = []
     for number, slide in enumerate(story, start=1):
-        for place, text in texts_of(slide):
-            for stretch in getattr(text, "stretches", ()):
-                yield number, slide.key, place, text[stretch.start : stretch.end], stretch.value, stretch.source
-        for value in points_of(slide):
-            yield number, slide.key, "chart", written_point(value), value, getattr(value, "source", None)
+        found: list[tuple[str, str, float, Source | None]] = [
+            (place, text[one.start : one.end], one.value, one.source)
+            for place, text in texts_of(slide)
+            for one in getattr(text, "stretches", ())
+        ]
+        found += [("chart", written_point(one), one, getattr(one, "source", None)) for one in points_of(slide)]
+        for place, text, value, source in found:
+            key = dict(source.key) if source else {}
+            rows.append(
+                RecipeNumberRow(
+                    recipe_id=recipe_id,
+                    number=len(rows) + 1,
+                    slide=number,
+                    slide_key=slide.key,
+                    place=place,
+                    text=text,
+                    value=float(value),
+                    source_table=source.table if source else None,
+                    source_column=source.column if source else None,
+                    run_id=key.get("run_id"),
+                    source_key=json.dumps(key, sort_keys=True, default=str) if key else None,
+                )
+            )
+    return rows
 
 
 def texts_of(slide: StorySlide) -> Iterator[tuple[str, str]]:

@@ -25,7 +25,7 @@ from pptx.presentation import Presentation as Deck
 from pptx.slide import Slide, SlideLayout
 from pptx.util import Inches, Pt
 
-from core.deck.layout import SOURCE_SIZE, Box, Page, break_at_phrase, fitting_size, page_within, text_height, truncate
+from core.deck.layout import SOURCE_SIZE, Box, Page, fitting_size, page_within, text_height, title_in_lines, truncate
 from core.errors import InputError
 from core.locale import N_, spoken, translated
 
@@ -140,7 +140,7 @@ def adapt_placeholders(template: Template, slide: Slide, foot: str) -> None:
         if _kind(shape) in _HEADINGS:
             frame.text = title = frame.text.replace("\v", "")  # where a line ends depends on the layout's own width
             size = fitting_size([title], (*box[:3], box[3] + 0.1), _TITLE_SIZES)
-            frame.text = break_at_phrase(title, box[2] - 0.2, size)
+            frame.text = title_in_lines(title, box[2] - 0.2, size)
             _set_size(shape, size)
         elif _kind(shape) == KIND.FOOTER:
             if text_height([frame.text], box[2], SOURCE_SIZE) - 0.1 > box[3]:

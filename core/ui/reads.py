@@ -127,7 +127,11 @@ def cached(max_entries: int) -> Callable[[Callable[P, R]], Callable[P, R]]:
 
 
 def _cached_read(named_read: Callable[Concatenate[OpenWarehouse, P], R], max_entries: int = 4) -> Callable[P, R]:
-    return cached(max_entries)(functools.partial(_read, named_read))
+    @functools.wraps(named_read)
+    def read(*args: P.args, **kwargs: P.kwargs) -> R:
+        return _read(named_read, *args, **kwargs)
+
+    return cached(max_entries)(read)
 
 
 def shows_reference() -> bool:

