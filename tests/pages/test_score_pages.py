@@ -227,7 +227,7 @@ def test_of_many_benchmarks_the_reader_chooses(warehouse: Warehouse) -> None:
         samples = [row for n in range(14) for row in answers(model, {"q1": 1, "q2": 0}, benchmark=f"part{n:02}")]
         stored_scores.store_import(warehouse, score_file(samples=samples, name=model))
     app = opened("choose.py", choose="scores", scores="pairs")
-    assert len(app.dataframe[0].value) == 12 and "Comparisons: 12" in texts(app)
+    assert len(app.dataframe[0].value) == 12 and "Comparisons\\: 12" in texts(app)
     app.multiselect(key="view.benchmarks").set_value(["part13"]).run()
     assert list(app.dataframe[0].value["Benchmark"]) == ["part13, acc"]
 
