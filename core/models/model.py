@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -446,12 +446,6 @@ def _in_place_of(meta: torch.Tensor, read: torch.Tensor, device: torch.device) -
 
 # --- a GGUF file as safetensors --------------------------------------------------------------------------------------
 
-SHARD_BYTES = 2 * 10**9
-"""A file is closed once it is larger than this."""
-HEADER_BYTES = 2**20
-"""Bytes reserved at the head of each file for its table of tensors, which is complete only after they are written."""
-MAX_ENTRIES = 4000
-"""Most tensors in one file, so that its table fits: an entry takes less than 256 bytes."""
 DTYPE_NAMES = {torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16"}
 
 
@@ -472,13 +466,13 @@ def as_safetensors(weights: Weights, module: Any, dtype: torch.dtype, progress: 
 
 
 def _convert(weights: Weights, module: Any, dtype: torch.dtype, folder: Path, progress: ProgressCallback) -> None:
-    _need_room(weights, module, dtype, folder.parent)
+    n_bytes = sum(p.numel() for p in module.parameters()) * dtype.itemsize
+    require_room(n_bytes * 1.02, folder.parent, free_some("WORKDIM_CACHE"))
     part = folder.with_name(f".{folder.name}")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir()
-    room = writing(folder.parent, free_some("WORKDIM_CACHE"))
     try:
-        with room:
+        with writing(folder.parent, free_some("WORKDIM_CACHE")):
             _write(weights, module, dtype, part, progress)
             os.replace(part, folder)
     finally:
@@ -486,155 +480,78 @@ def _convert(weights: Weights, module: Any, dtype: torch.dtype, folder: Path, pr
 
 
 def _write(weights: Weights, module: Any, dtype: torch.dtype, part: Path, progress: ProgressCallback) -> None:
-    source = _opened(weights)
-    shards = _Shards(part)
+    """Write a file for each tensor, as only one is in memory, and the index that names them."""
+    files: dict[str, str] = {}
     try:
-        for number, name, tensor in source.read(module, dtype):
-            progress(Progress("convert", number, len(source)))
-            shards.add(name, tensor)
+        reader = GGUFReader(weights.files[0])
+        architecture = str(read_field(reader, "general.architecture")[0])
+        if is_gguf_arch_supported(architecture):  # by a newer loader, which converts tensors inside the network
+            raise whole_only(weights.name, architecture)
+        n_tensors = len(reader.tensors)
+        for number, name, tensor in _read_gguf(reader, weights.files[0], architecture, module, dtype):
+            progress(Progress("convert", number, n_tensors))
+            files[name] = f"model-{len(files):05d}.safetensors"
+            _write_tensor(part / files[name], name, tensor)
     except (ValueError, NotImplementedError, IndexError, KeyError) as error:  # what readers raise for a damaged file
-        raise _unreadable(weights, error) from error
-    finally:
-        shards.close()
+        reason = " ".join(str(error).split())[:160]
+        raise damaged(str(weights.gguf_file), weights.name, reason) from error
     module.config.save_pretrained(part)
-    shards.write_index()
-    progress(Progress("convert", len(source), len(source)))
+    index = json.dumps({"metadata": {}, "weight_map": files}, indent=1)
+    (part / INDEX).write_text(index, encoding="utf-8")
+    progress(Progress("convert", n_tensors, n_tensors))
 
 
-def _opened(weights: Weights) -> GgufTensors:
-    try:
-        source = GgufTensors(weights.files[0])
-    except (ValueError, IndexError, KeyError) as error:
-        raise _unreadable(weights, error) from error
-    if not source.is_known:
-        raise whole_only(weights.name, source.architecture)
-    return source
-
-
-def _unreadable(weights: Weights, error: Exception) -> ModelError:
-    text = " ".join(str(error).split())[:160]
-    return damaged(str(weights.gguf_file), weights.name, text)
-
-
-def _need_room(weights: Weights, module: Any, dtype: torch.dtype, place: Path) -> None:
-    n_bytes = sum(p.numel() for p in module.parameters()) * dtype.itemsize
-    n_bytes += (1 + n_bytes // SHARD_BYTES) * HEADER_BYTES
-    require_room(n_bytes * 1.02, place, free_some("WORKDIM_CACHE"))
-
-
-class _Shards:
-    """Writes safetensors files tensor by tensor, and the index that names them."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._stream: BinaryIO | None = None
-        self._entries: dict[str, Any] = {}
-        self._size = 0
-        self._weight_map: dict[str, str] = {}
-        self._n_files = 0
-
-    def add(self, name: str, tensor: torch.Tensor) -> None:
-        if self._stream is None:
-            self._begin()
-        assert self._stream
-        n_bytes = tensor.numel() * tensor.element_size()
-        self._entries[name] = {
-            "dtype": DTYPE_NAMES[tensor.dtype],
-            "shape": list(tensor.shape),
-            "data_offsets": [self._size, self._size + n_bytes],
-        }
-        self._weight_map[name] = f"model-{self._n_files:05d}.safetensors"
-        self._stream.write(tensor.contiguous().flatten().view(torch.uint8).numpy().data)
-        self._size += n_bytes
-        if self._size >= SHARD_BYTES or len(self._entries) >= MAX_ENTRIES:
-            self.close()
-
-    def _begin(self) -> None:
-        self._n_files += 1
-        self._stream = (self._folder / f"model-{self._n_files:05d}.safetensors").open("wb")
-        self._stream.seek(8 + HEADER_BYTES)
-        self._entries, self._size = {"__metadata__": {"format": "pt"}}, 0
-
-    def close(self) -> None:
-        """Write the table at the head of the file, padded with spaces as the format allows, and close the file."""
-        stream, self._stream = self._stream, None
-        if stream is None:
-            return
-        with stream:
-            table = json.dumps(self._entries, separators=(",", ":")).encode().ljust(HEADER_BYTES)
-            stream.seek(0)
-            stream.write(len(table).to_bytes(8, "little") + table)
-            stream.flush()
-            os.fsync(stream.fileno())
-
-    def write_index(self) -> None:
-        index = {"metadata": {}, "weight_map": self._weight_map}
-        (self._folder / INDEX).write_text(json.dumps(index, indent=1), encoding="utf-8")
+def _write_tensor(file: Path, name: str, tensor: torch.Tensor) -> None:
+    """Write a safetensors file of one tensor, whose values are not copied for it."""
+    values = tensor.contiguous().flatten().view(torch.uint8).numpy().data
+    entry = {"dtype": DTYPE_NAMES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [0, len(values)]}
+    header = json.dumps({"__metadata__": {"format": "pt"}, name: entry}).encode()
+    header += b" " * (-len(header) % 8)  # values begin at a multiple of eight bytes
+    with file.open("wb") as stream:
+        stream.write(len(header).to_bytes(8, "little") + header)
+        stream.write(values)
+        stream.flush()
+        os.fsync(stream.fileno())
 
 
 ROWS = 1024
 """Rows of a matrix that are dequantised at once."""
 
 
-class GgufTensors:
-    """The weights of a GGUF file under the names that transformers gives them, read one at a time.
+def _read_gguf(
+    reader: GGUFReader, path: Path, architecture: str, module: Any, dtype: torch.dtype
+) -> Iterator[tuple[int, str, torch.Tensor]]:
+    """Number of each tensor of a GGUF file, the name that transformers gives it and its values, one at a time; tensors not
+    in `module` are left out.
 
     transformers itself dequantises a whole file before it places a tensor. Its rules for each architecture (names, rows
-    that llama.cpp reorders, stacked experts) are used here, so that the weights are the same bit for bit.
+    that llama.cpp reorders, stacked experts) are used here, so that the weights are the same bit for bit. If the file stores
+    experts separately, those of one block are held until they are complete.
     """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._reader = GGUFReader(path)
-        self.architecture = str(read_field(self._reader, "general.architecture")[0])
-
-    @property
-    def is_known(self) -> bool:
-        """Whether tensors can be read one at a time.
-
-        A few architectures use a newer loader of transformers, which converts them inside the network.
-        """
-        return not is_gguf_arch_supported(self.architecture)
-
-    def __len__(self) -> int:
-        return len(self._reader.tensors)
-
-    def read(self, module: Any, dtype: torch.dtype) -> Iterator[tuple[int, str, torch.Tensor]]:
-        """Number of each tensor in the file, its name in `module` and its values; tensors not in `module` are left out.
-
-        If the file stores experts separately, those of one block are held until they are complete.
-        """
-        settings = load_gguf_checkpoint(str(self._path))["config"]
-        processor = TENSOR_PROCESSORS.get(self.architecture, TensorProcessor)(config=settings)
-        names = get_gguf_hf_weights_map(module, processor)
-        expected = Counter(names.values())
-        tied = set(module.all_tied_weights_keys)  # a tied embedding may be stored twice, and is one matrix
-        stacked: dict[str, torch.Tensor] = {}
-        for number, tensor in enumerate(self._reader.tensors):
-            processed = processor.process(
-                weights=_dequantised(tensor),
-                name=tensor.name,
-                tensor_key_mapping=names,
-                parsed_parameters={"tensors": stacked},
-            )
-            if processed.name in names and names[processed.name] not in tied:
-                yield number, names[processed.name], _as_tensor(processed.weights, dtype)
-            expected[names.get(tensor.name) or names.get(tensor.name.removesuffix(".weight"), "")] -= 1
-            for name in [name for name in stacked if expected[name] <= 0]:
-                yield number, name, stacked.pop(name).to(dtype)
+    settings = load_gguf_checkpoint(str(path))["config"]
+    processor = TENSOR_PROCESSORS.get(architecture, TensorProcessor)(config=settings)
+    names = get_gguf_hf_weights_map(module, processor)
+    expected = Counter(names.values())
+    tied = set(module.all_tied_weights_keys)  # a tied embedding may be stored twice, and is one matrix
+    stacked: dict[str, torch.Tensor] = {}
+    for number, tensor in enumerate(reader.tensors):
+        processed = processor.process(
+            weights=_dequantised(tensor),
+            name=tensor.name,
+            tensor_key_mapping=names,
+            parsed_parameters={"tensors": stacked},
+        )
+        if processed.name in names and names[processed.name] not in tied:
+            values = np.require(processed.weights, requirements=("C", "W"))
+            yield number, names[processed.name], torch.from_numpy(values).to(dtype)
+        expected[names.get(tensor.name) or names.get(tensor.name.removesuffix(".weight"), "")] -= 1
+        for name in [name for name in stacked if expected[name] <= 0]:
+            yield number, name, stacked.pop(name).to(dtype)
 
 
 def _dequantised(tensor: ReaderTensor) -> np.ndarray:
     """Dequantise a tensor in slices: for some types, the formulas need ten temporary arrays as large as their input."""
-    if len(tensor.data) <= ROWS:
-        return dequantize(tensor.data, tensor.tensor_type)
     values = np.empty(tuple(map(int, reversed(tensor.shape))), dtype=np.float32)
     for start in range(0, len(values), ROWS):
         values[start : start + ROWS] = dequantize(tensor.data[start : start + ROWS], tensor.tensor_type)
     return values
-
-
-def _as_tensor(weights: np.ndarray, dtype: torch.dtype) -> torch.Tensor:
-    if not weights.flags.writeable or not weights.flags.c_contiguous:
-        weights = np.array(weights, order="C")
-    return torch.from_numpy(weights).to(dtype)

@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from core.errors import CorpusError, Sentence, sentences, unknown_name
-from core.files import DATA, beyond_limit, mend, parse_json, refusing
+from core.files import DATA, beyond_limit, mend, parse_json, read_whole, refusing
 from core.limits import opening
 from core.tables import CorpusRow
 
@@ -102,19 +102,28 @@ def open_corpus(name: str, column: str | None = None, encoding: str = "utf-8", c
         if chat == "plain":
             raise _no_chat_error(name)
         built_in = BUILT_IN[name]
-        return _corpus(name, built_in.read(), built_in.language, built_in.domain, built_in.licence, "built-in")
+        row = {
+            "language": built_in.language,
+            "domain": built_in.domain,
+            "licence": built_in.licence,
+            "source": "built-in",
+        }
+        return _corpus(name, built_in.read(), **row)
     with opening(Path(name).name):
         return _open_file(Path(name), column, encoding, chat)
 
 
 def _open_file(path: Path, column: str | None, encoding: str, chat: str) -> Corpus:
     text = "" if path.suffix.lower() == ".parquet" else decode(path, encoding)
-    values = _read_chats(path, text, column)
-    if values is not None:
+    if path.suffix.lower() == ".txt":
+        values, has_chats = paragraphs(text), False
+    else:
+        values, has_chats = _read_table(path, text, column)
+    if has_chats:
         return _chat_corpus(path, read_conversations(values, path.name), chat)
     if chat == "plain":
         raise _no_chat_error(path.name)
-    return _corpus(path.stem, _read_texts(path, text, column), "unknown", "user's own", "user's own", "file")
+    return _corpus(path.stem, values)
 
 
 def require_corpus(name: str) -> None:
@@ -140,27 +149,24 @@ def _no_chat_error(name: str) -> CorpusError:
     return CorpusError("{name} holds no chat messages. Leave out --chat plain.", name=name)
 
 
-def _read_chats(path: Path, text: str, column: str | None) -> list[Any] | None:
-    """The conversations of a file, unparsed; None if it holds texts. `text` is its content, empty for Parquet."""
-    kind = path.suffix.lower()
-    if kind in (".jsonl", ".json"):
-        return json_chats(text, path, column)
-    return parquet_chats(path, column) if kind == ".parquet" else None
-
-
 def _chat_corpus(path: Path, conversations: tuple[Conversation, ...], chat: str) -> Corpus:
     """A corpus of chat messages. The plain contents have a name of their own, so that they are not taken for rendered ones."""
     pieces = [join_contents(messages) for messages in conversations]
     if chat == "plain":
-        return _corpus(f"{path.stem} (plain)", pieces, "unknown", "chat messages", "user's own", "file")
-    corpus = _corpus(
-        path.stem, pieces, "unknown", "chat messages", "user's own", "file", conversations_hash(conversations)
-    )
+        return _corpus(f"{path.stem} (plain)", pieces, domain="chat messages")
+    corpus = _corpus(path.stem, pieces, conversations_hash(conversations), domain="chat messages")
     return replace(corpus, conversations=conversations)
 
 
 def _corpus(
-    name: str, pieces: list[str], language: str, domain: str, licence: str, source: str, sha256: str = ""
+    name: str,
+    pieces: list[str],
+    sha256: str = "",
+    *,
+    language: str = "unknown",
+    domain: str = "user's own",
+    licence: str = "user's own",
+    source: str = "file",
 ) -> Corpus:
     """A corpus with its row; `sha256` is given if the content is more than its pieces. Raises CorpusError if it is empty."""
     pieces = [piece for piece in pieces if piece.strip()]
@@ -177,69 +183,88 @@ def paragraphs(text: str) -> list[str]:
     return [paragraph.strip() for paragraph in re.split(r"\n\s*\n", text) if paragraph.strip()]
 
 
-def _read_texts(path: Path, text: str, column: str | None) -> list[str]:
-    """The paragraphs of a text file, or the texts of a table. `text` is its content, empty for Parquet."""
+def _read_table(path: Path, text: str, column: str | None) -> tuple[list[Any], bool]:
+    """The values of the column to read, and whether they are conversations. `text` is the file's content, empty for Parquet."""
     kind = path.suffix.lower()
-    if kind == ".txt":
-        return paragraphs(text)
-    if kind == ".jsonl":
-        return _json_texts(path, text, column)
+    if kind in (".json", ".jsonl"):
+        return _read_json(path, text, column)
     try:
         if kind == ".parquet":
-            column = _choose_column(path, pl.read_parquet_schema(path), column)
+            kinds = {name: _kind_of_type(dtype) for name, dtype in pl.read_parquet_schema(path).items()}
+            column = _choose_column(path, kinds, column)
             values = read_parquet_column(path, column)
         else:
             frame = pl.read_csv(io.StringIO(text), infer_schema=False)
-            values = frame[_choose_column(path, frame.schema, column)]
-            require_values_within_limits(path, len(values), values.estimated_size())
+            kinds = dict.fromkeys(frame.columns, TEXTS)
+            column = _choose_column(path, kinds, column)
+            values = frame[column]
+            _require_within_limits(path, len(values), len(text))
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
         raise _unreadable(path, str(error).splitlines()[0]) from error
-    return [str(value).strip() for value in values.drop_nulls()]
+    is_chats = kinds[column] == CHATS
+    return values.to_list() if is_chats else [value.strip() for value in values.drop_nulls()], is_chats
 
 
-def _json_texts(path: Path, text: str, column: str | None) -> list[str]:
-    """The texts of a column of JSON lines, parsed one by one: whatever else a line holds is in memory for that line only.
+def _read_json(path: Path, text: str, column: str | None) -> tuple[list[Any], bool]:
+    """As `_read_table`. Lines are parsed one by one: whatever else a line holds is in memory for that line only.
 
     A table's reader would find one type for all lines first, which takes gigabytes for a few nested ones.
     """
-    nested = ("list", "dict")
-    kinds: dict[str, str] = {}
-    """Column -> `String` if each value is a text or can be written as one, else the first other type."""
-    for _, record in json_lines(path, text):
-        for name, value in record.items():
-            kind = "String" if isinstance(value, str) else type(value).__name__
-            is_telling = kind in ("String", *nested) or name not in kinds
-            if value is not None and is_telling and kinds.get(name) not in nested:
-                kinds[name] = kind
+    types: dict[str, set[str]] = {}
+    for number, row in _json_rows(path, text):
+        if is_chat(row):  # the rows themselves are conversations
+            return [row for _, row in _json_rows(path, text)], True
+        for name, value in _record(path, number, row).items():
+            types.setdefault(name, set()).add(CHATS if is_chat(value) else type(value).__name__)
+    kinds = {
+        name: CHATS if CHATS in of else TEXTS if "str" in of and not of & {"list", "dict"} else ""
+        for name, of in types.items()
+    }
+    if path.suffix.lower() == ".json":
+        kinds = {name: kind for name, kind in kinds.items() if kind == CHATS}
+        if not kinds:
+            raise CorpusError("{path} holds no conversations. Save plain texts as .jsonl.", path=path.name)
     column = _choose_column(path, kinds, column)
+    rows = ((number, _record(path, number, row).get(column)) for number, row in _json_rows(path, text))
+    if kinds[column] == CHATS:
+        return [value for _, value in rows], True
     texts = []
-    for number, record in json_lines(path, text):
-        value = record.get(column)
-        if value is None:
-            continue
-        piece = value if isinstance(value, str) else json.dumps(value)
-        try:
-            piece.encode()
-        except UnicodeEncodeError as error:
-            line = Sentence("{file}, line {number}", file=path.name, number=number)
-            raise mend(line, Sentence("half a character"), CorpusError) from error
-        texts.append(piece.strip())
-    require_values_within_limits(path, len(texts), len(text))
-    return texts
+    for number, value in rows:
+        if value is not None:
+            piece = value if isinstance(value, str) else json.dumps(value)
+            texts.append(_whole(piece, Sentence("{file}, line {number}", file=path.name, number=number)).strip())
+    _require_within_limits(path, len(texts), len(text))
+    return texts, False
 
 
-def json_lines(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Number and object of each line that is not blank. Raises CorpusError for a line that is none."""
-    for number, line in enumerate(io.StringIO(text), 1):
-        if not line.strip():
-            continue
+def _json_rows(path: Path, text: str) -> Iterator[tuple[int, Any]]:
+    """Number and value of each line that is not blank, or of each item of a .json file. Raises CorpusError for what is no JSON."""
+    if path.suffix.lower() == ".json":
         try:
-            record = parse_json(line)
+            rows = parse_json(text)
         except ValueError as error:
-            raise _unreadable(path, Sentence("line {number} is no JSON object", number=number)) from error
-        if not isinstance(record, dict):
-            raise _unreadable(path, Sentence("line {number} is no JSON object", number=number))
-        yield number, record
+            raise _unreadable(path, str(error)) from error
+        yield from enumerate(rows if isinstance(rows, list) else [], 1)
+        return
+    for number, line in enumerate(io.StringIO(text), 1):
+        if line.strip():
+            try:
+                yield number, parse_json(line)
+            except ValueError as error:
+                raise _no_object(path, number) from error
+
+
+def _record(path: Path, number: int, row: Any) -> dict[str, Any]:
+    """A row, which has to be an object in a file of lines. Raises CorpusError."""
+    if isinstance(row, dict):
+        return row
+    if path.suffix.lower() == ".json":
+        return {}
+    raise _no_object(path, number)
+
+
+def _no_object(path: Path, number: int) -> CorpusError:
+    return _unreadable(path, Sentence("line {number} is no JSON object", number=number))
 
 
 def _unreadable(path: Path, problem: str) -> CorpusError:
@@ -249,21 +274,42 @@ def _unreadable(path: Path, problem: str) -> CorpusError:
     )
 
 
-def _choose_column(path: Path, kinds: Mapping[str, Any], column: str | None) -> str:
-    """The text column to read: `column`, else `text`, else the only one. `kinds` are the columns with their types.
+TEXTS, CHATS = "texts", "chats"
+"""Kinds of columns that are read."""
+USUAL = ("messages", "conversations")
+"""Preferred names if several columns hold messages: preference data have `chosen` and `rejected` as well."""
 
-    Raises CorpusError.
+
+def _choose_column(path: Path, kinds: Mapping[str, str], column: str | None) -> str:
+    """The column to read: `column`, else the only one of messages, else `text`, else the only one of texts.
+
+    `kinds` are the columns with their kinds. Raises CorpusError.
     """
-    text_columns = [name for name, kind in kinds.items() if str(kind) == "String"]
-    if column is None:
-        if "text" in text_columns:
-            return "text"
-        if len(text_columns) == 1 and "text" not in kinds:  # else what is called so would be passed over in silence
-            return text_columns[0]
-        raise which_column(path, kinds)
-    if column not in text_columns:
-        raise CorpusError(unknown_name(Sentence("text column of {path}", path=path.name), column, text_columns))
-    return column
+    texts, chats = ([name for name, kind in kinds.items() if kind == wanted] for wanted in (TEXTS, CHATS))
+    if column is not None:
+        if column in (*texts, *chats):
+            return column
+        of_texts, of_chats = (
+            Sentence("text column of {path}", path=path.name),
+            Sentence("chat column of {path}", path=path.name),
+        )
+        raise CorpusError(unknown_name(of_texts if texts else of_chats, column, texts or chats))
+    candidates = [name for name in USUAL if name in chats][:1] or chats
+    if candidates and (len(candidates) > 1 or "text" in texts):
+        raise which_column(path, [*sorted(chats), *["text"] * ("text" in texts)])
+    if not candidates:
+        candidates = ["text"] if "text" in texts else texts
+        if len(candidates) != 1 or ("text" in kinds) != (
+            "text" in texts
+        ):  # what is called so is not passed over in silence
+            raise which_column(path, kinds)
+    return candidates[0]
+
+
+def which_column(path: Path, columns: Iterable[str]) -> CorpusError:
+    return CorpusError(
+        "Which column of {path}? It has {columns}. Name one with --column.", path=path.name, columns=columns
+    )
 
 
 def decode(path: Path, encoding: str) -> str:
@@ -411,47 +457,16 @@ def _text(content: Any, location: str) -> str:
         return ""
     if not isinstance(content, str):
         raise mend(location, Sentence("more than text"), CorpusError)
+    return _whole(content, location)
+
+
+def _whole(text: str, location: str) -> str:
+    """The text. Raises CorpusError if it holds half a character, as JSON may."""
     try:
-        content.encode()
+        text.encode()
     except UnicodeEncodeError as error:
         raise mend(location, Sentence("half a character"), CorpusError) from error
-    return content
-
-
-USUAL = ("messages", "conversations")
-"""Preferred names if several columns hold messages: preference data have `chosen` and `rejected` as well."""
-
-
-def json_chats(text: str, path: Path, column: str | None) -> list[Any] | None:
-    """The conversations of a .jsonl or .json file, one value per row; None if a .jsonl file has none.
-
-    Raises CorpusError for a .json file without messages, and if the column is ambiguous.
-    """
-    is_json = path.suffix.lower() == ".json"
-    if not is_json and not any(f'"{keys[0]}"' in text for keys in SHAPES):
-        return None
-    try:
-        rows = parse_json(text) if is_json else [parse_json(line) for line in text.split("\n") if line.strip()]
-    except ValueError as error:
-        if not is_json:
-            return None  # the reader of text tables reports what is wrong
-        raise CorpusError(
-            "{path} cannot be read as {kind}: {first}. Check the file.", path=path.name, kind="json", first=error
-        ) from error
-    rows = rows if isinstance(rows, list) else []
-    if any(map(is_chat, rows)):
-        return rows
-    records = [row for row in rows if isinstance(row, dict)]
-    chat_columns = {name: None for row in records for name, value in row.items() if is_chat(value)}
-    has_text = any(isinstance(row.get("text"), str) for row in records)
-    chosen_column = _choose_chat_column(path, list(chat_columns), column, has_text)
-    if chosen_column:
-        return [row.get(chosen_column) if isinstance(row, dict) else None for row in rows]
-    if is_json and chat_columns and column:
-        raise CorpusError(unknown_name(Sentence("chat column of {path}", path=path.name), column, chat_columns))
-    if is_json:
-        raise CorpusError("{path} holds no conversations. Save plain texts as .jsonl.", path=path.name)
-    return None
+    return text
 
 
 MAX_VALUES = 10**6
@@ -471,7 +486,7 @@ def read_parquet_column(path: Path, column: str) -> pl.Series:
     """
     _require_column_within_limits(path, column)
     values = pl.read_parquet(path, columns=[column])[column]
-    require_values_within_limits(path, len(values), values.estimated_size(), MAX_UNPACKED_BYTES)
+    _require_within_limits(path, len(values), values.estimated_size(), MAX_UNPACKED_BYTES)
     return values
 
 
@@ -489,10 +504,10 @@ def _require_column_within_limits(path: Path, column: str) -> None:
     for chunk in own:
         n_values[chunk.path_in_schema] += chunk.num_values
     n_bytes = sum(chunk.total_uncompressed_size for chunk in own)
-    require_values_within_limits(path, max([footer.num_rows, *n_values.values()]), n_bytes, MAX_UNPACKED_BYTES)
+    _require_within_limits(path, max([footer.num_rows, *n_values.values()]), n_bytes, MAX_UNPACKED_BYTES)
 
 
-def require_values_within_limits(path: Path, n_values: int, n_bytes: float, max_bytes: int = MAX_TABLE_BYTES) -> None:
+def _require_within_limits(path: Path, n_values: int, n_bytes: float, max_bytes: int = MAX_TABLE_BYTES) -> None:
     """Raises CorpusError for a table of more values or bytes than are read."""
     if n_values > MAX_VALUES:
         raise beyond_limit(path.name, n_values, MAX_VALUES, Sentence("texts"), CorpusError)
@@ -500,42 +515,13 @@ def require_values_within_limits(path: Path, n_values: int, n_bytes: float, max_
         raise beyond_limit(path.name, n_bytes / 1e6, max_bytes / 1e6, "MB", CorpusError)
 
 
-def parquet_chats(path: Path, column: str | None) -> list[Any] | None:
-    """As `json_chats`, for a Parquet file; None if it cannot be read, which the reader of text tables reports."""
-    try:
-        schema = pl.read_parquet_schema(path)
-        chat_columns = [name for name, dtype in schema.items() if _holds_messages(dtype)]
-        chosen_column = _choose_chat_column(path, chat_columns, column, schema.get("text") == pl.String)
-        if not chosen_column:
-            return None
-        return read_parquet_column(path, chosen_column).to_list()
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError):
-        return None
-
-
-def _holds_messages(dtype: Any) -> bool:
+def _kind_of_type(dtype: Any) -> str:
+    if dtype == pl.String:
+        return TEXTS
     if not isinstance(dtype, pl.List) or not isinstance(dtype.inner, pl.Struct):
-        return False
+        return ""
     names = {field.name for field in dtype.inner.fields}
-    return any(names >= set(keys) for keys in SHAPES)
-
-
-def which_column(path: Path, columns: Iterable[str]) -> CorpusError:
-    return CorpusError(
-        "Which column of {path}? It has {columns}. Name one with --column.", path=path.name, columns=columns
-    )
-
-
-def _choose_chat_column(path: Path, chat_columns: list[str], column: str | None, has_text: bool) -> str | None:
-    """The column of messages to read; None if there is none. Raises CorpusError if several are possible."""
-    if column is not None:
-        return column if column in chat_columns else None
-    candidates = [name for name in USUAL if name in chat_columns][:1] or chat_columns
-    if not candidates:
-        return None
-    if has_text or len(candidates) > 1:
-        raise which_column(path, [*sorted(chat_columns), *["text"] * has_text])
-    return candidates[0]
+    return CHATS if any(names >= set(keys) for keys in SHAPES) else ""
 
 
 # --- labelled texts, which layers are probed with ------------------------------------------------------------------
@@ -567,15 +553,17 @@ class LabelledTexts:
 
 def read_labels(path: Path) -> LabelledTexts:
     """A file of JSON lines or CSV with `text`, `label` and, if several rows are of one document, `document`. Raises CorpusError."""
-    content = _decoded(path)
-    rows: list[dict[str, Any]]
+    try:
+        content = read_whole(path).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise CorpusError("{path} is not UTF-8. Save it so: Excel calls it CSV UTF-8.", path=path.name) from error
     if path.suffix.lower() == ".csv":
         try:
             rows = pl.read_csv(io.StringIO(content), infer_schema=False).to_dicts()
         except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
             raise _not_labelled(path) from error
     else:
-        rows = [record for _number, record in json_lines(path, content)]
+        rows = [_record(path, number, row) for number, row in _json_rows(path, content)]
     if not all(
         isinstance(row.get("text"), str) and row["text"].strip() and row.get("label") is not None for row in rows
     ):
@@ -599,15 +587,6 @@ def read_labels(path: Path) -> LabelledTexts:
         tuple(rows[at]["text"] for at in drawn),
         *(np.unique([names[at] for at in drawn], return_inverse=True)[1] for names in (labels, documents)),
     )
-
-
-def _decoded(path: Path) -> str:
-    try:
-        return decode(path, "utf-8")
-    except CorpusError as error:
-        if not isinstance(error.__cause__, UnicodeError):
-            raise
-        raise CorpusError("{path} is not UTF-8. Save it so: Excel calls it CSV UTF-8.", path=path.name) from error
 
 
 def _not_labelled(path: Path) -> CorpusError:
