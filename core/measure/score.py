@@ -139,8 +139,11 @@ def _log_likelihoods(
 ) -> np.ndarray:
     """The log-likelihood of the scored tokens of each sequence, in nats; (n_sequences,)"""
     inputs = _distinct_inputs(sequences)
-    nats = np.full(len(sequences), np.nan)
-    start = _restore_values(checkpoint, inputs, nats)
+    nats, start = np.full(len(sequences), np.nan), 0
+    while stored := checkpoint.step(_step_name(start), {}):
+        stop, values = stored
+        nats[_members(inputs[start:stop])] = values
+        start = stop
     n_tokens_before = np.cumsum([0, *(len(input_.ids) for input_ in inputs)])
     total = int(n_tokens_before[-1])
     if start < len(inputs):
@@ -164,29 +167,21 @@ def _log_likelihoods(
             n_tokens = halved(largest, model.row.model_id, len(batches[0][0].ids), model.device)
             limits = replace(limits, n_tokens=n_tokens)
             continue
-        _require_finite(values, model)
-        members = [number for input_ in inputs[start:stop] for number in input_.members]
-        nats[members] = values
-        checkpoint.save_step(_step_name(sum(len(input_.members) for input_ in inputs[:start])), values)
+        if n_infinite := int((~np.isfinite(values)).sum()):
+            raise no_numbers(model, Sentence("{n} of {n_nats} texts", n=n_infinite, n_nats=len(values)))
+        nats[_members(inputs[start:stop])] = values
+        checkpoint.save_step(_step_name(start), [stop, values])
         start = stop
         progress(Progress(SCORING, int(n_tokens_before[start]), total))
     return nats
 
 
-def _restore_values(checkpoint: Checkpoint, inputs: Sequence[_Input], nats: np.ndarray) -> int:
-    """Fill the stored values into `nats`; returns the number of inputs, from the first on, that they belong to."""
-    stored: list[float] = []
-    while (values := checkpoint.step(_step_name(len(stored)), {})) is not None:
-        stored += values.tolist()
-    n_before = np.cumsum([0, *(len(input_.members) for input_ in inputs)])
-    n_restored = int(np.searchsorted(n_before, len(stored), side="right")) - 1
-    members = [number for input_ in inputs[:n_restored] for number in input_.members]
-    nats[members] = stored[: len(members)]
-    return n_restored
+def _members(inputs: Sequence[_Input]) -> list[int]:
+    return [number for input_ in inputs for number in input_.members]
 
 
 def _step_name(start: int) -> str:
-    """Name of the checkpoint of the values from index `start` on."""
+    """Name of the checkpoint of the inputs from `start` on."""
     return f"answers-{start:08d}"
 
 
@@ -258,32 +253,22 @@ def _score_batch(model: OpenModel, sequences: Sequence[ScoredTokens], batch: lis
     Shorter inputs are padded on the right, which no earlier token sees.
     """
     ids = torch.zeros(len(batch), len(batch[0].ids), dtype=torch.int64)  # (n_batch, n_tokens)
-    rows: list[int] = []
-    positions: list[int] = []
-    targets: list[int] = []
-    starts: list[int] = []
     for row, input_ in enumerate(batch):
         ids[row, : len(input_.ids)] = torch.from_numpy(input_.ids)
-        for number in input_.members:
-            sequence = sequences[number]
-            starts.append(len(targets))
-            targets += sequence.ids[sequence.first :].tolist()
-            positions += range(sequence.first - 1, len(sequence.ids) - 1)
-            rows += [row] * (len(sequence.ids) - sequence.first)
-    indices = [torch.tensor(values, device=model.device) for values in (rows, positions, targets)]
+    scored = [sequences[number] for number in _members(batch)]
+    lengths = [len(one.ids) - one.first for one in scored]
+    rows = np.repeat(np.repeat(np.arange(len(batch)), [len(input_.members) for input_ in batch]), lengths)
+    positions = np.concatenate([np.arange(one.first - 1, len(one.ids) - 1) for one in scored])
+    targets = np.concatenate([one.ids[one.first :] for one in scored])
+    indices = [torch.from_numpy(of.astype(np.int64)).to(model.device) for of in (rows, positions, targets)]
     logs = model.log_probabilities(ids.to(model.device), *indices).numpy()  # (n_targets,)
-    return np.add.reduceat(logs, starts)
-
-
-def _require_finite(nats: np.ndarray, model: OpenModel) -> None:
-    """Raises ModelError for log-likelihoods that are not finite."""
-    n = int((~np.isfinite(nats)).sum())
-    if n == 0:
-        return
-    raise no_numbers(model, Sentence("{n} of {n_nats} texts", n=n, n_nats=len(nats)))
+    return np.add.reduceat(logs, np.cumsum([0, *lengths[:-1]]))
 
 
 # --- metrics and rows ------------------------------------------------------------------------------------------
+
+
+FRACTION, BITS = "fraction", "bits_per_byte"
 
 
 @dataclass(frozen=True)
@@ -292,12 +277,15 @@ class Metric:
 
     name: str
     unit: str
-    higher_is_better: bool
     value: float
     std_error: float | None
     """Over groups of rows; None if it cannot be estimated: all values equal, or one group, unless all are right, or all wrong."""
     values: np.ndarray | None
     """Value of each scored row, (n_scored,); None if `value` is not their mean."""
+
+    @property
+    def higher_is_better(self) -> bool:
+        return self.unit == FRACTION
 
 
 def metrics_of_choices(
@@ -308,16 +296,15 @@ def metrics_of_choices(
     A choice that ties for the highest is not chosen. `answer_bits_per_byte`: of the right choice; more informative than
     accuracy for a model near chance. nats: of each question's choices, (n_choices,) each. groups (n_questions,)
     """
-    sizes = [np.array([len(choice.encode()) for choice in question.choices]) for question in questions]
-    answers = [question.answer for question in questions]
-    correct = np.array([_is_best(values, answer) for values, answer in zip(nats, answers, strict=True)])
-    rows = list(zip(nats, sizes, answers, strict=True))
+    sizes = (np.array([len(choice.encode()) for choice in question.choices]) for question in questions)
+    rows = [(*row, question.answer) for *row, question in zip(nats, sizes, questions, strict=True)]
+    correct = np.array([_is_best(values, answer) for values, _, answer in rows])
     correct_per_byte = np.array([_is_best(values / size, answer) for values, size, answer in rows])
     bits = np.array([-values[answer] / size[answer] for values, size, answer in rows]) / math.log(2)
     return [
-        _mean("acc", "fraction", True, correct, groups),
-        _mean("acc_norm", "fraction", True, correct_per_byte, groups),
-        _mean("answer_bits_per_byte", "bits_per_byte", False, bits, groups),
+        _mean("acc", FRACTION, correct, groups),
+        _mean("acc_norm", FRACTION, correct_per_byte, groups),
+        _mean("answer_bits_per_byte", BITS, bits, groups),
     ]
 
 
@@ -331,20 +318,18 @@ def metrics_of_texts(
     sizes = np.array([len(text.text.encode()) for text in texts])
     bits = -np.array([values.sum() for values in nats]) / math.log(2)
     found = mean_difference(bits, sizes, groups)
-    pooled = Metric("bits_per_byte", "bits_per_byte", False, found.value, _error(found), None)
-    return [pooled, _mean("text_bits_per_byte", "bits_per_byte", False, bits / sizes, groups)]
+    pooled = Metric("bits_per_byte", BITS, found.value, _error(found), None)
+    return [pooled, _mean("text_bits_per_byte", BITS, bits / sizes, groups)]
 
 
 def _is_best(values: np.ndarray, answer: int) -> float:
     return float(values[answer] > np.delete(values, answer).max())
 
 
-def _mean(name: str, unit: str, higher_is_better: bool, values: np.ndarray, groups: np.ndarray | None) -> Metric:
+def _mean(name: str, unit: str, values: np.ndarray, groups: np.ndarray | None) -> Metric:
     found = mean_difference(values, np.ones(len(values)), groups)
-    error = _error(found)
-    if unit == "fraction" and found.value in (0, 1):  # not one is wrong, or right
-        error = share_error(values, groups)
-    return Metric(name, unit, higher_is_better, found.value, error, values)
+    are_alike = unit == FRACTION and found.value in (0, 1)  # not one is wrong, or right
+    return Metric(name, unit, found.value, share_error(values, groups) if are_alike else _error(found), values)
 
 
 def _error(found: Difference) -> float | None:

