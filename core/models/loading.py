@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import importlib.util
+import importlib.metadata
 import inspect
 import json
 import logging
@@ -82,15 +82,18 @@ def read_tokenizer(weights: Weights) -> Any:
 
     Raises ModelError if it is missing, damaged, or needs a package that is not installed.
     """
-    require_tokenizer(weights)
+    if not weights.gguf_file and not has_tokenizer(weights.folder):  # transformers would invent a vocabulary
+        raise not_measured(
+            weights.name,
+            Sentence("no tokenizer.json, tokenizer.model or vocab.txt"),
+            Sentence("Add one to its folder."),
+        )
     with opening(weights.name):
         tokenizer = _load(weights, transformers.AutoTokenizer, THE_TOKENIZER)
     if not len(tokenizer):
         raise damaged(THE_TOKENIZER, weights.name, Sentence("no vocabulary"))
     tokenizer.truncation_side = "right"
-    if not isinstance(
-        tokenizer.model_max_length, (int, float)
-    ):  # a text in some files; windows are cut to their own length
+    if isinstance(tokenizer.model_max_length, str):  # in some files; windows are cut to their own length
         tokenizer.model_max_length = VERY_LARGE_INTEGER
     tokenizer.__class__ = _naming_panics(type(tokenizer), weights.name)
     return tokenizer
@@ -153,16 +156,12 @@ def _load(weights: Weights, loader: Any, what: str, **options: Any) -> Any:
     elif what == THE_WEIGHTS:
         options["use_safetensors"] = True
     try:
-        with _silenced():
+        with redirect_stderr(open(os.devnull, "w", encoding="utf-8")):
             return loader.from_pretrained(
                 str(weights.folder), trust_remote_code=False, local_files_only=True, **options
             )
     except Exception as error:  # transformers and its readers may raise almost anything here
         raise ModelError(_reason(weights, what, error)) from error
-
-
-def _silenced():
-    return redirect_stderr(open(os.devnull, "w", encoding="utf-8"))
 
 
 def _reason(weights: Weights, what: str, error: Exception) -> Sentence:
@@ -369,7 +368,11 @@ def describe(weights: Weights, config: Any, module: Any, tokenizer: Any, stack: 
         vocabulary_size=own.vocab_size,
         # Without a tokenizer the row is only shown before the download, and not stored.
         tokenizer_hash="" if tokenizer is None else tokenizer_hash(tokenizer),
-        weight_format="gguf" if weights.gguf_file else _safetensors(method),
+        weight_format="gguf"
+        if weights.gguf_file
+        else f"safetensors, {method} dequantised"
+        if method
+        else "safetensors",
         weight_bytes=weights.n_bytes,
         weights_sha256=weights.sha256,
         licence=weights.licence,
@@ -389,11 +392,6 @@ def key_value_size(own: Any) -> int | None:
         return None
     width = getattr(own, "head_dim", None) or own.hidden_size // heads
     return sharing * width if isinstance(width, int) else None
-
-
-def _safetensors(method: str | None) -> str:
-    """Name of the format; `method` is the quantisation of the weights, None for plain weights."""
-    return f"safetensors, {method} dequantised" if method else "safetensors"
 
 
 PROBE = (
@@ -431,12 +429,12 @@ def configuration_hash(config: Any, position_padding: int | None = None) -> str:
 def _network(value: Any) -> Any:
     """Settings that define the network, nested ones too. Six digits: GGUF stores 1e-5 as 9.999999747e-06."""
     if isinstance(value, dict):
-        return {key: _network(v) for key, v in value.items() if not _is_incidental(str(key))}
+        return {
+            key: _network(v)
+            for key, v in value.items()
+            if key not in NO_NETWORK_CHANGED and "drop" not in str(key) and "token_id" not in str(key)
+        }
     return float(f"{value:.6g}") if isinstance(value, float) else value
-
-
-def _is_incidental(key: str) -> bool:
-    return key in NO_NETWORK_CHANGED or "drop" in key or "token_id" in key
 
 
 def _defaults(config_class: type) -> dict[str, Any] | None:
@@ -450,28 +448,8 @@ def _defaults(config_class: type) -> dict[str, Any] | None:
 # --- the files of a tokenizer ----------------------------------------------------------------------------------------
 
 VOCABULARIES = ("tokenizer.json", "tekken.json", "vocab.*", "*.model", "*.spm", "*.tiktoken", "merges.txt", "bpe.codes")
-DICTIONARIES = {"ipadic": "ipadic", "unidic": "unidic", "unidic_lite": "unidic-lite"}
-"""MeCab's dictionaries: value of `mecab_dic` -> package."""
-MODULES = {
-    "unidic-lite": "unidic_lite",
-    "SudachiPy": "sudachipy",
-    "SudachiDict-core": "sudachidict_core",
-    "mistral-common": "mistral_common",
-    "protobuf": "google.protobuf",
-}
-"""Package -> module to import, if their names differ."""
-NAMED = ("sentencepiece", "tiktoken", "sacremoses", "protobuf", "fugashi", "jieba", "nltk")
+NAMED = ("sentencepiece", "tiktoken", "sacremoses", "protobuf", "fugashi", "jieba", "nltk", "mistral-common")
 """Packages that transformers' error messages mention by name."""
-
-
-def require_tokenizer(weights: Weights) -> None:
-    """Raises ModelError if the folder has no vocabulary: transformers would invent one for some architectures."""
-    if not weights.gguf_file and not has_tokenizer(weights.folder):
-        raise not_measured(
-            weights.name,
-            Sentence("no tokenizer.json, tokenizer.model or vocab.txt"),
-            Sentence("Add one to its folder."),
-        )
 
 
 def has_tokenizer(folder: Path) -> bool:
@@ -506,24 +484,19 @@ def tokenizer_problem(weights: Weights, error: Exception) -> Sentence:
 
 
 def _needed(folder: Path, text: str) -> list[str]:
-    """Packages that this tokenizer may need beyond those of Workdim; those that its files name come first."""
-    settings, needed = _settings(folder), list[str]()
-    words = settings.get("word_tokenizer_type") if "Japanese" in str(settings.get("tokenizer_class")) else None
-    if words == "mecab":
-        dictionary = (settings.get("mecab_kwargs") or {}).get("mecab_dic", "unidic_lite")
-        needed += ["fugashi", *filter(None, [DICTIONARIES.get(dictionary)])]
-    elif words == "sudachi":
-        needed += ["SudachiPy", "SudachiDict-core"]
-    elif words == "jumanpp":
-        needed += ["rhoknp"]
-    if settings.get("subword_tokenizer_type") == "sentencepiece":
-        needed += ["sentencepiece"]
+    """Packages that this tokenizer may need beyond those of Workdim: what its files name, else what transformers does."""
+    settings = _settings(folder)
+    dictionary = (settings.get("mecab_kwargs") or {}).get("mecab_dic") or "unidic_lite"
+    of_words = {
+        "mecab": ["fugashi", dictionary.replace("_", "-")],
+        "sudachi": ["SudachiPy", "SudachiDict-core"],
+        "jumanpp": ["rhoknp"],
+    }
+    needed = list(of_words.get(settings.get("word_tokenizer_type", ""), ()))
     if not (folder / "tokenizer.json").is_file():
         models = [path for pattern in ("*.model", "*.spm", "*.tiktoken") for path in folder.glob(pattern)]
         needed += dict.fromkeys(package for path in models for package in _readers(path))
-        needed += ["mistral-common"] * (folder / "tekken.json").is_file()
-    needed += [name for name in NAMED if not needed and re.search(rf"\b{name}\b", text, re.IGNORECASE)]
-    return list(dict.fromkeys(needed))
+    return needed or [name for name in NAMED if re.search(rf"\b{name}\b", text, re.IGNORECASE)]
 
 
 def _readers(path: Path) -> list[str]:
@@ -535,8 +508,8 @@ def _readers(path: Path) -> list[str]:
 
 def _is_installed(package: str) -> bool:
     try:
-        return importlib.util.find_spec(MODULES.get(package, package)) is not None
-    except ModuleNotFoundError:  # the parent package is missing
+        return bool(importlib.metadata.version(package))
+    except importlib.metadata.PackageNotFoundError:
         return False
 
 

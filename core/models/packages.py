@@ -310,7 +310,9 @@ def _find_inside(folder: Path, name: str) -> tuple[Path, str | None]:
             n_places=len(places),
         )
     (place,) = places
-    return place, None if has_safetensors(place) else only_gguf(place, Sentence("The package {name}", name=name))
+    if has_safetensors(place):
+        return place, None
+    return place, only_gguf([path.name for path in place.iterdir()], Sentence("The package {name}", name=name))
 
 
 PATIENCE = 3.0

@@ -104,11 +104,11 @@ def named_shards(index: Path, name: str) -> list[str]:
     return shards
 
 
-def only_gguf(folder: Path, where: str) -> str | None:
-    """The GGUF file of a folder; None if there is none. Raises ModelError for several: the user must choose."""
-    ggufs = sorted(path.name for path in folder.glob("*.gguf"))
+def only_gguf(names: list[str], where: str) -> str | None:
+    """The GGUF file among these names; None if there is none. Raises ModelError for several: the user must choose."""
+    ggufs = sorted(name for name in names if name.endswith(".gguf"))
     if len(ggufs) > 1:
-        raise several_ggufs(where, ggufs)
+        raise ModelError("{where} holds several GGUF files. Name the path of one: {names}.", where=where, names=ggufs)
     return ggufs[0] if ggufs else None
 
 
@@ -120,10 +120,6 @@ def whole_only(model: str, kind: str | None) -> ResourceError:
         model=model,
         kind=kind,
     )
-
-
-def several_ggufs(where: str, names: list[str]) -> ModelError:
-    return ModelError("{where} holds several GGUF files. Name the path of one: {names}.", where=where, names=names)
 
 
 def hash_files(files: list[Path]) -> str:
@@ -182,7 +178,9 @@ _STRING, _LIST = 8, 9
 def stored_dtype(weights: Weights) -> str | None:
     """The dtype of most numbers: `float32`, `bfloat16`, `Q4_1` and so on; None if a header does not say."""
     if weights.gguf_file:
-        return _gguf_dtype(weights.folder / weights.gguf_file)
+        number = gguf_entries(weights.folder / weights.gguf_file).get("general.file_type")
+        types = {one.value: one.name.removeprefix("MOSTLY_").removeprefix("ALL_") for one in LlamaFileType}
+        return types.get(number)
     numbers: Counter[str] = Counter()
     for path in weights.files:
         for _, dtype, shape in safetensors_entries(path):
@@ -203,14 +201,6 @@ def named(numbers: dict[str, int]) -> str | None:
         return None
     most = max(numbers, key=lambda name: numbers[name])
     return {"F32": "float32", "BF16": "bfloat16", "F16": "float16", "F64": "float64"}.get(most, most)
-
-
-def _gguf_dtype(path: Path) -> str | None:
-    number = gguf_entries(path).get("general.file_type", -1)
-    try:
-        return LlamaFileType(number).name.removeprefix("MOSTLY_").removeprefix("ALL_")
-    except ValueError:
-        return None
 
 
 def gguf_entries(path: Path) -> dict[str, Any]:
