@@ -385,7 +385,7 @@ def capture(model: OpenModel, sample: TokenSample, scratch: Path, progress: Prog
     require_disk_space(scratch, states_bytes(model.n_layers, n_sequences * n_tokens, model.hidden_size))
     states = np.lib.format.open_memmap(scratch / STATES_FILE, mode="w+", dtype=np.float32, shape=shape)
     _allocate(scratch / STATES_FILE)
-    writer = _StateWriter(model, states, n_tokens)
+    writer = _StateWriter(model, states.reshape(len(states), *sample.ids.shape, model.hidden_size))
     batch_planned = batch = min(model.batch, largest_batch(model.n_logits, n_tokens))
     nats = np.full(sample.ids.shape, np.nan, dtype=np.float32)
     start = 0
@@ -394,9 +394,11 @@ def capture(model: OpenModel, sample: TokenSample, scratch: Path, progress: Prog
             progress(Progress("forward", start, n_sequences))
             # Streamed weights are read once for all batches.
             stop = n_sequences if model.units else min(start + batch, n_sequences)
-            batches = _split_batches(sample, range(start, stop, batch), stop)
-            if not _forward(model, writer, batches, nats, lambda n: progress(Progress("forward", n, len(model.units)))):
-                batch = halved(len(batches[0].ids), model.row.model_id, n_tokens, model.device)
+            batches = [slice(first, min(first + batch, stop)) for first in range(start, stop, batch)]
+            if not _forward(
+                model, writer, sample, batches, nats, lambda n: progress(Progress("forward", n, len(model.units)))
+            ):
+                batch = halved(min(batch, stop - start), model.row.model_id, n_tokens, model.device)
                 continue
             start = stop
     progress(Progress("forward", n_sequences, n_sequences))
@@ -406,7 +408,7 @@ def capture(model: OpenModel, sample: TokenSample, scratch: Path, progress: Prog
         bits_per_byte = float(np.nansum(nats, dtype=np.float64)) / (math.log(2) * sample.n_bytes_scored)
     return HiddenStates(
         states,
-        writer.norms,
+        writer.norms.reshape(len(states), -1),
         model.n_layers,
         writer.post_norm_differs,
         bits_per_byte,
@@ -442,81 +444,54 @@ def require_context(model: OpenModel, n_tokens: int) -> None:
         )
 
 
-@dataclass(frozen=True)
-class Batch:
-    """A batch of windows."""
-
-    start: int
-    """Index of the first window."""
-    ids: np.ndarray
-    """(n_batch, n_tokens)"""
-    scored: np.ndarray
-    """Which tokens count as targets of the loss; (n_batch, n_tokens) bool"""
-
-
-def _split_batches(sample: TokenSample, starts: range, stop: int) -> list[Batch]:
-    slices = [slice(start, min(start + starts.step, stop)) for start in starts]
-    return [Batch(rows.start, sample.ids[rows], ~sample.template[rows]) for rows in slices]
-
-
 def _forward(
-    model: OpenModel, writer: _StateWriter, batches: list[Batch], nats: np.ndarray, on_units: Callable[[int], None]
+    model: OpenModel,
+    writer: _StateWriter,
+    sample: TokenSample,
+    batches: list[slice],
+    nats: np.ndarray,
+    on_units: Callable[[int], None],
 ) -> bool:
-    """Run batches, write their states and fill their losses into `nats`; undoes all and returns False if memory runs out."""
+    """Run batches of windows, write their states and fill their losses into `nats`; returns False if memory runs out."""
 
-    def run(index: int) -> None:
-        ids, scored = (torch.from_numpy(of).to(model.device) for of in (batches[index].ids, batches[index].scored))
-        post_norm, token_losses = model.forward(ids, scored)
+    def run(windows: slice) -> None:
+        ids, scored = sample.ids[windows], ~sample.template[windows]
+        post_norm, losses = model.forward(*(torch.from_numpy(of).to(model.device) for of in (ids, scored)))
         writer.write_last(post_norm)
-        if token_losses is not None:
-            start = batches[index].start
-            nats[start : start + len(ids)] = token_losses.numpy()
+        if losses is not None:
+            nats[windows] = losses.numpy()
 
     def enter(index: int) -> None:
-        writer.set_rows(batches[index].start, len(batches[index].ids))
+        writer.windows = batches[index]
 
     def run_all() -> bool:
-        run_together(model.units, [partial(run, index) for index in range(len(batches))], enter, on_units)
+        run_together(model.units, [partial(run, windows) for windows in batches], enter, on_units)
         return True
 
-    writer.begin()
-    if within_memory(model.device, run_all):
-        return True
-    writer.undo()
-    return False
+    writer.written[:, batches[0].start : batches[-1].stop] = 0  # what an attempt without memory wrote does not count
+    return within_memory(model.device, run_all) is not None
 
 
 class _StateWriter:
-    """Forward hooks that write each layer's states and norms into the rows of the current batch."""
+    """Forward hooks that write each layer's states and norms into the windows of the current batch."""
 
-    def __init__(self, model: OpenModel, states: np.memmap, n_tokens: int) -> None:
-        self.model, self.states, self.n_tokens = model, states, n_tokens
-        self.norms = np.zeros(states.shape[:2], dtype=np.float32)  # (n_states, n_sequences * n_tokens)
-        self.written = np.zeros(len(states), dtype=np.int64)
+    def __init__(self, model: OpenModel, states: np.ndarray) -> None:
+        """states (n_states, n_sequences, n_tokens, hidden_size)"""
+        self.model, self.states = model, states
+        self.norms = np.zeros(states.shape[:3], dtype=np.float32)
+        self.written = np.zeros(states.shape[:2], dtype=np.int64)
+        """How often the states of a window were written."""
+        self.windows = slice(0)
         self.post_norm_differs = False
-        self.begin()
-        self.set_rows(0, 0)
-
-    def begin(self) -> None:
-        """Remember what was written, for `undo`."""
-        self.written_before = self.written.copy()
-
-    def set_rows(self, sequence: int, n_sequences: int) -> None:
-        """Set the rows of the next states: `n_sequences` windows from `sequence` on."""
-        self.n_sequences = n_sequences
-        self.rows = slice(sequence * self.n_tokens, (sequence + n_sequences) * self.n_tokens)
-
-    def undo(self) -> None:
-        """Forget the states written since `begin`; they will be written again."""
-        self.written = self.written_before
 
     def write(self, index: int, state: Tensor) -> None:
-        """Write a state (n_batch, n_tokens, hidden_size) of any dtype and device."""
-        self._check_shape(index, state)
-        flat = state.flatten(0, 1).float().cpu()  # (n_batch * n_tokens, hidden_size)
-        self.norms[index, self.rows] = torch.linalg.vector_norm(flat, dim=1).numpy()
-        self.states[index, self.rows] = flat.numpy()
-        self.written[index] += len(flat)
+        """Write a state (n_batch, n_tokens, hidden_size) of any dtype and device. Raises ModelError for another shape."""
+        if state.shape != self.states[index, self.windows].shape:
+            raise self._not_measured(index, str(tuple(state.shape)))
+        values = state.float().cpu().contiguous()
+        self.norms[index, self.windows] = torch.linalg.vector_norm(values, dim=-1).numpy()
+        self.states[index, self.windows] = values.numpy()
+        self.written[index, self.windows] += 1
 
     def write_layer(self, layer: int, state: Tensor) -> None:
         """Write what a block gives, without the states of prefix tokens."""
@@ -525,25 +500,20 @@ class _StateWriter:
     def write_last(self, state: Tensor) -> None:
         """Write the state after the final norm; call it after all other states of its windows."""
         self.write(len(self.states) - 1, state)
-        self.post_norm_differs |= not np.array_equal(self.states[-1, self.rows], self.states[-2, self.rows])
+        last, before = self.states[-1, self.windows], self.states[-2, self.windows]
+        self.post_norm_differs |= not np.array_equal(last, before)
 
-    def _check_shape(self, index: int, state: Tensor) -> None:
-        """Raises ModelError for a state of another width, or not (n_batch, n_tokens, hidden_size)."""
-        hidden_size, shape = self.states.shape[-1], tuple(state.shape)
-        if shape != (self.n_sequences, self.n_tokens, hidden_size):
-            found = Sentence("layer {layer} gives {found} states", layer=index, found=str(shape))
-            raise not_measured(self.model.row.model_id, found)
+    def _not_measured(self, layer: int, found: str) -> ModelError:
+        gives = Sentence("layer {layer} gives {found} states", layer=layer, found=found)
+        return not_measured(self.model.row.model_id, gives)
 
     def check(self) -> None:
-        """Raises ModelError for a layer that did not run once per token, or whose states are zero or not finite."""
-        n_tokens = self.states.shape[1]
+        """Raises ModelError for a layer that did not run once per window, or whose states are zero or not finite."""
         for index, norms in enumerate(self.norms):
-            layer = min(index, self.model.n_layers)
-            if self.written[index] != n_tokens:
-                found = f"{self.written[index]} / {n_tokens}"
-                lacking = Sentence("layer {layer} gives {found} states", layer=layer, found=found)
-                raise not_measured(self.model.row.model_id, lacking)
-            if norms.min() == norms.max() and (self.states[index] == self.states[index][0]).all():
+            layer, written = min(index, self.model.n_layers), self.written[index]
+            if (written != 1).any():
+                raise self._not_measured(layer, f"{written.sum()} / {len(written)}")
+            if norms.min() == norms.max() and (self.states[index] == self.states[index, 0, 0]).all():
                 same = Sentence("layer {layer} is the same for every token", layer=layer)
                 raise damaged(THE_WEIGHTS, self.model.row.model_id, same)
             if not np.isfinite(norms).all():

@@ -146,7 +146,7 @@ def _measure_pass(
     )
     profile = _with_labels(build_profile(measurement, run_checks(measurement), clock), checkpoint)
     if judges:
-        shifts = {layer: one.d2.value for layer, one in dependence.items()}
+        shifts = {layer: found["sequence_invariance"][0] for layer, found in dependence.items()}
         profile = replace(
             profile, seeds=[*seed_rows(run_id, config.model_seed, layers, states.n_layers, shifts), *seeds]
         )

@@ -50,34 +50,10 @@ from core.texts.sample import TokenSample
 # That shift is reported but not judged; because of it, values are compared only at equal N.
 
 
-@dataclass(frozen=True)
-class SequencePair:
-    """Rows of the same token types, drawn from half of the sequences and from all of them."""
-
-    few: np.ndarray
-    many: np.ndarray
-
-
-@dataclass(frozen=True)
-class Shift:
-    """Mean of log(d2 from all / d2 from half) over halves, with the error from the difference of the two halves."""
-
-    value: float
-    std_error: float
-
-
-@dataclass(frozen=True)
-class Dependence:
-    d2: Shift
-    """Shift from half of the sequences to all, same types; pairs within a sequence excluded."""
-    d2_all_pairs: Shift
-    """The same for d2 of all pairs; a random model fails this check."""
-    share: float
-    """Share of the variance of token directions between sequences, as omega squared; expectation 0 without effect."""
-    points: Shift
-    """Shift from a random half of the types to all."""
-    vocabulary: float
-    """Shift from the half of the types that the text meets first to all."""
+Found = dict[str, tuple[float, float | None]]
+"""Check -> value and, where it has one, its error."""
+Pair = tuple[np.ndarray, np.ndarray]
+"""Rows of the same token types, drawn from half of the sequences and from all of them."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +70,7 @@ class Measurement:
     plan: CloudPlan
     layers: list[LayerResult]
     pairs: list[LayerPairRow]
-    dependence: dict[int, Dependence]
+    dependence: dict[int, Found]
     norm_rule: dict[int, float]
     """Layer -> change of log d2 without the norm rule; empty if the rule dropped nothing."""
 
@@ -143,15 +119,7 @@ def run_checks(measurement: Measurement) -> list[RunCheckRow]:
         if state == "residual" and layer > 0 and math.isfinite(result.duplicate_share)
     ]
     for layer, found in measurement.dependence.items():
-        rows += [
-            _judge(run_id, "sequence_invariance", layer, found.d2.value, found.d2.std_error),
-            _judge(
-                run_id, "sequence_invariance_all_pairs", layer, found.d2_all_pairs.value, found.d2_all_pairs.std_error
-            ),
-            _judge(run_id, "sequence_share", layer, found.share),
-            _judge(run_id, "n_invariance", layer, found.points.value, found.points.std_error),
-            _judge(run_id, "vocabulary_shift", layer, found.vocabulary),
-        ]
+        rows += [_judge(run_id, name, layer, *values) for name, values in found.items()]
     return rows + [_judge(run_id, "d2_without_norm_rule", layer, of) for layer, of in measurement.norm_rule.items()]
 
 
@@ -221,7 +189,7 @@ def change_without_norm_rule(
 
 def check_dependence(
     states: HiddenStates, mask: TokenMask, plan: CloudPlan, layers: list[LayerResult], limit: int
-) -> dict[int, Dependence]:
+) -> dict[int, Found]:
     """Dependence on the number of sequences and points at the embedding, the peak of d2 and the final layer; at most `limit`
     types."""
     if not plan.draws:
@@ -250,7 +218,7 @@ def layers_of_claims(layers: list[LayerResult], n_layers: int) -> list[int]:
     return sorted({0, peak_layer(layers, n_layers, ("one_per_type",)) or 0, n_layers})
 
 
-def window_pairs(mask: TokenMask, plan: CloudPlan, limit: int) -> list[SequencePair]:
+def window_pairs(mask: TokenMask, plan: CloudPlan, limit: int) -> list[Pair]:
     """At most `limit` types, the same from half of the windows and from all of them, for four half-splits."""
     order = token_order(mask, plan.seed, 0)
     return sequence_pairs(order, mask.types, mask.passages, plan.halves[:4], limit)
@@ -261,7 +229,7 @@ def window_pairs(mask: TokenMask, plan: CloudPlan, limit: int) -> list[SequenceP
 
 def sequence_pairs(
     order: np.ndarray, types: np.ndarray, sequences: np.ndarray, halves: np.ndarray, limit: int
-) -> list[SequencePair]:
+) -> list[Pair]:
     """One pair for each side of each half-split; at most `limit` types, in order of the permutation `order`."""
     _, first = np.unique(types[order], return_index=True)
     representative = dict(zip(types[order[first]].tolist(), order[first].tolist(), strict=True))
@@ -270,14 +238,15 @@ def sequence_pairs(
         candidates = order[side[sequences[order]]]
         _, where = np.unique(types[candidates], return_index=True)
         few = candidates[np.sort(where)[:limit]]
-        pairs.append(SequencePair(few, np.array([representative[t] for t in types[few].tolist()])))
+        pairs.append((few, np.array([representative[t] for t in types[few].tolist()])))
     return pairs
 
 
 def dependence(
-    states: Tensor, sequences: np.ndarray, pairs: list[SequencePair], cloud: Cloud, first_types: np.ndarray, seed: int
-) -> Dependence:
-    """Compute all shifts of one layer.
+    states: Tensor, sequences: np.ndarray, pairs: list[Pair], cloud: Cloud, first_types: np.ndarray, seed: int
+) -> Found:
+    """Shifts of log d2 at one layer: from half of the sequences to all, of the same types; from half of the points to all;
+    and the share of the variance of token directions between sequences.
 
     states (n_tokens, hidden_size) fp32; sequences (n_tokens,); first_types: rows of the types met first.
     """
@@ -290,13 +259,13 @@ def dependence(
     halves = [half for _ in range(len(pairs) // 2) for half in np.array_split(generator.permutation(rows), 2)]
     of_points = np.array([whole - d2(half)[0] for half in halves]).reshape(-1, 2).T.flatten()  # A sides, then B sides
     index = torch.from_numpy(rows).to(states.device)
-    return Dependence(
-        _shift(shifts[:, 0]),
-        _shift(shifts[:, 1]),
-        between_share(states[index], labels[index]),
-        _shift(of_points),
-        float(whole - d2(first_types)[0]),
-    )
+    return {
+        "sequence_invariance": _shift(shifts[:, 0]),
+        "sequence_invariance_all_pairs": _shift(shifts[:, 1]),
+        "sequence_share": (between_share(states[index], labels[index]), None),
+        "n_invariance": _shift(of_points),
+        "vocabulary_shift": (float(whole - d2(first_types)[0]), None),
+    }
 
 
 def _log_d2(states: Tensor, labels: Tensor, rows: np.ndarray) -> np.ndarray:
@@ -305,16 +274,16 @@ def _log_d2(states: Tensor, labels: Tensor, rows: np.ndarray) -> np.ndarray:
     return np.log(second_order.d2(states[index], labels[index]))
 
 
-def window_shifts(states: Tensor, sequences: np.ndarray, pairs: list[SequencePair]) -> np.ndarray:
+def window_shifts(states: Tensor, sequences: np.ndarray, pairs: list[Pair]) -> np.ndarray:
     """Changes of log d2, and of log d2 of all pairs, from half of the sequences to all; (2 n_splits, 2)."""
     d2 = partial(_log_d2, states, torch.from_numpy(sequences).to(states.device))
-    return np.array([d2(pair.many) - d2(pair.few) for pair in pairs])
+    return np.array([d2(many) - d2(few) for few, many in pairs])
 
 
-def _shift(values: np.ndarray) -> Shift:
+def _shift(values: np.ndarray) -> tuple[float, float]:
     """Mean and error of values (2 n_splits,): A sides of all splits, then the B sides, each disjoint from its A."""
     a, b = values.reshape(2, -1)
-    return Shift(float(values.mean()), float(np.sqrt(np.mean(((a - b) / 2) ** 2))))
+    return float(values.mean()), float(np.sqrt(np.mean(((a - b) / 2) ** 2)))
 
 
 def between_share(points: Tensor, sequences: Tensor) -> float:
