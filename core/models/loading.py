@@ -279,7 +279,8 @@ def check_quantisation(config: Any, name: str) -> None:
             reason=reason,
         )
 
-    if not _is_dequantised_while_loading(method) and not _is_dequantised_after_loading(method):
+    quantizer: Any = AUTO_QUANTIZER_MAPPING.get(method, HfQuantizer)
+    if is_loaded_whole(config) and quantizer._dequantize is HfQuantizer._dequantize:
         raise unusable(Sentence("unknown to transformers"))
     try:
         quantizer = AutoHfQuantizer.from_config(_dense(config), pre_quantized=True)
@@ -291,8 +292,7 @@ def check_quantisation(config: Any, name: str) -> None:
 def loading_options(config: Any) -> dict[str, Any]:
     """Options of `from_pretrained`: the configuration as it was corrected, set to dequantise while loading if it can."""
     config = copy.deepcopy(config)
-    method = method_of(config)
-    if method is not None and _is_dequantised_while_loading(method):
+    if method_of(config) is not None and not is_loaded_whole(config):
         config.quantization_config = _dense(config)
     return {"config": config}
 
@@ -305,17 +305,9 @@ def dequantised(module: Any, config: Any, dtype: torch.dtype) -> Any:
 def is_loaded_whole(config: Any) -> bool:
     """Whether all quantised weights must be in memory before they can be dequantised, so none can be read on demand."""
     method = method_of(config)
-    return method is not None and not _is_dequantised_while_loading(method)
-
-
-def _is_dequantised_while_loading(method: str) -> bool:
-    settings_class = AUTO_QUANTIZATION_CONFIG_MAPPING.get(method)
-    return settings_class is not None and "dequantize" in inspect.signature(settings_class).parameters
-
-
-def _is_dequantised_after_loading(method: str) -> bool:
-    quantizer: Any = AUTO_QUANTIZER_MAPPING.get(method)
-    return quantizer is not None and quantizer._dequantize is not HfQuantizer._dequantize
+    settings_class = AUTO_QUANTIZATION_CONFIG_MAPPING.get(str(method))
+    is_dense_at_once = settings_class is not None and "dequantize" in inspect.signature(settings_class).parameters
+    return method is not None and not is_dense_at_once
 
 
 def _quantisation_settings(config: Any) -> dict[str, Any] | None:
@@ -326,7 +318,7 @@ def _quantisation_settings(config: Any) -> dict[str, Any] | None:
 
 def _dense(config: Any) -> dict[str, Any]:
     settings = _quantisation_settings(config) or {}
-    return settings | {"dequantize": True} if _is_dequantised_while_loading(str(method_of(config))) else settings
+    return settings if is_loaded_whole(config) else settings | {"dequantize": True}
 
 
 # --- the row of a model ----------------------------------------------------------------------------------------

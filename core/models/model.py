@@ -13,7 +13,7 @@ import os
 import re
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -346,11 +346,7 @@ def load_network(
     """
     weights, dtype = blueprint.weights, TORCH_DTYPES[blueprint.dtype]
     if scratch:
-        streamed = blueprint.streamed(progress)
-        module, units_of = read_on_demand(
-            streamed, blueprint.loader, dtype, blueprint.device, scratch, **loading_options(blueprint.config)
-        )
-        return blueprint.opened(module.eval(), units_of(blueprint.blocks(module)))
+        return _load_on_demand(blueprint, scratch, progress)
     options = loading_options(blueprint.config) | _placement(blueprint, spread)
     try:
         module = read_network(weights, blueprint.loader, dtype, **options)
@@ -373,15 +369,20 @@ def _placement(blueprint: Blueprint, spread: Sequence[int]) -> dict[str, Any]:
     return {"device_map": {"": blueprint.device}} if blueprint.device.type == "cuda" and is_plain else {}
 
 
-def read_on_demand(
-    weights: Weights, loader: Any, dtype: torch.dtype, device: torch.device, scratch: Path, **options: Any
-) -> tuple[Any, Callable[[Sequence[nn.Module]], list[Unit]]]:
-    """The network on the meta device, and a function that makes its units from its blocks.
+def _load_on_demand(blueprint: Blueprint, scratch: Path, progress: ProgressCallback) -> OpenModel:
+    """The model on the meta device, with units that read its weights from their safetensors files.
 
-    The network is checked like one that is loaded; `options` go to transformers. Weights are read from their
-    safetensors files. Those that transformers converts (experts of a mixture) are written to `scratch` first.
+    The network is checked like one that is loaded. Weights that transformers converts (experts of a mixture) are written to
+    `scratch` first.
     """
-    module = read_network(weights, loader, dtype, device_map={"": "disk"}, offload_folder=str(scratch), **options)
+    module = read_network(
+        blueprint.streamed(progress),
+        blueprint.loader,
+        TORCH_DTYPES[blueprint.dtype],
+        device_map={"": "disk"},
+        offload_folder=str(scratch),
+        **loading_options(blueprint.config),
+    )
     stored = {
         part: hook.weights_map
         for part in module.modules()
@@ -391,8 +392,8 @@ def read_on_demand(
     for part in module.modules():
         for name, buffer in part._buffers.items():
             if buffer is not None and buffer.device.type != "meta":
-                part._buffers[name] = buffer.to(device)
-    return module, lambda blocks: _units(module, blocks, stored, device)
+                part._buffers[name] = buffer.to(blueprint.device)
+    return blueprint.opened(module.eval(), _units(module, blueprint.blocks(module), stored, blueprint.device))
 
 
 def _units(module: nn.Module, blocks: Sequence[nn.Module], stored: dict[nn.Module, Any], device: torch.device):
@@ -403,17 +404,13 @@ def _units(module: nn.Module, blocks: Sequence[nn.Module], stored: dict[nn.Modul
     for part in module.modules():
         if id(part) in places:
             units.append(_unit(part, places[id(part)], stored, device))
-        elif id(part) not in within and part in stored and _has_weights(part):
+        elif id(part) not in within and part in stored and any(of is not None for of in part._parameters.values()):
             unit = _unit(part, [part], stored, device)
             if id(part) in around:  # weights held by a module around the blocks are small, and stay loaded
                 unit.load()
             else:
                 units.append(unit)
     return units
-
-
-def _has_weights(part: nn.Module) -> bool:
-    return any(tensor is not None for tensor in part._parameters.values())
 
 
 def _unit(module: nn.Module, parts: Sequence[nn.Module], stored: dict[nn.Module, Any], device: torch.device) -> Unit:
@@ -431,17 +428,14 @@ def _unit(module: nn.Module, parts: Sequence[nn.Module], stored: dict[nn.Module,
                     for name, tensor in entries.items():
                         if tensor is not None and tensor.device.type == "meta":
                             before.append((entries, name, tensor))
-                            entries[name] = _in_place_of(tensor, stored[part][name], device)
+                            value = stored[part][name].to(device, tensor.dtype)
+                            is_parameter = isinstance(tensor, nn.Parameter)
+                            entries[name] = nn.Parameter(value, requires_grad=False) if is_parameter else value
         except BaseException:
             drop()
             raise
 
     return Unit(module, load, drop)
-
-
-def _in_place_of(meta: torch.Tensor, read: torch.Tensor, device: torch.device) -> torch.Tensor:
-    value = read.to(device, meta.dtype)
-    return nn.Parameter(value, requires_grad=False) if isinstance(meta, nn.Parameter) else value
 
 
 # --- a GGUF file as safetensors --------------------------------------------------------------------------------------

@@ -45,7 +45,7 @@ import torch
 from greenlet import getcurrent, greenlet
 from torch import Tensor, nn
 
-from core.errors import ModelError, Sentence, WorkdimError
+from core.errors import ModelError, Sentence
 from core.models.model import TORCH_DTYPES, Blueprint, OpenModel, load_network
 from core.models.stacks import Unit, all_stacks, input_state, is_out_of_memory, output_state, run_together, too_large
 from core.records import ProgressCallback
@@ -163,54 +163,46 @@ class _WeightDrawer:
     def _fill(self, units: list[list[_Part]]) -> list[Place]:
         """Draw these units together; return the places of their tensors, with the original tensors."""
         places = [place for unit in units for part in unit for place in _places(part)]
+        made: dict[int, Tensor] = {}  # tied weights: one tensor in several places
+        finished: dict[int, Tensor] = {}
         try:
-            self._fill_places(units, places)
+            for place in places:
+                place.entries[place.key] = made.setdefault(id(place.tensor), _fill_with_sentinel(place.tensor))
+            for unit in units:
+                self._initialise(unit)
+            for place in places:
+                self._check_set(place)
+            for place in places:
+                if id(place.tensor) not in finished:
+                    finished[id(place.tensor)] = self._finished(place, made.pop(id(place.tensor)))
+                place.entries[place.key] = finished[id(place.tensor)]
         except BaseException:  # a pass that runs out of memory here is tried again
             _restore(places)
             raise
         return places
-
-    def _fill_places(self, units: list[list[_Part]], places: list[Place]) -> None:
-        made: dict[int, Tensor] = {}  # tied weights: one tensor in several places
-        for place in places:
-            place.entries[place.key] = made.setdefault(id(place.tensor), _fill_with_sentinel(place.tensor))
-        for unit in units:
-            self._initialise(unit)
-        for place in places:
-            self._check_set(place)
-        finished: dict[int, Tensor] = {}
-        for place in places:
-            if id(place.tensor) not in finished:
-                finished[id(place.tensor)] = self._finished(place, made.pop(id(place.tensor)))
-            place.entries[place.key] = finished[id(place.tensor)]
 
     @torch.no_grad()
     def _initialise(self, unit: list[_Part]) -> None:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(unit_seed(self.seed, unit[-1].path))
             for part in unit:
-                tied = [p for key, p in part.module.named_parameters(recurse=False) if self._is_tied(part, key)]
+                own = part.module.named_parameters(recurse=False)
+                tied = [parameter for key, parameter in own if f"{part.path}.{key}" in self.tied]
                 for parameter in tied:  # a head must not redraw its shared embedding
                     setattr(parameter, _DRAWN, True)
-                self._initialise_part(part)
+                try:
+                    part.owner._init_weights(part.module)
+                except Exception as error:  # code of the architecture, which may raise anything
+                    if is_out_of_memory(error):
+                        raise
+                    first_line = str(error).partition("\n")[0]
+                    path = part.path or type(part.owner).__name__
+                    raise self._no_control(f"{type(error).__name__}: {first_line}", path) from error
                 for parameter in tied:
                     delattr(parameter, _DRAWN)
 
-    def _initialise_part(self, part: _Part) -> None:
-        try:
-            part.owner._init_weights(part.module)
-        except Exception as error:  # code of the architecture, which may raise anything
-            if isinstance(error, WorkdimError) or is_out_of_memory(error):
-                raise
-            first_line = str(error).partition("\n")[0]
-            path = part.path or type(part.owner).__name__
-            raise self._no_control(f"{type(error).__name__}: {first_line}", path) from error
-
     def _no_control(self, reason: str, path: str) -> ModelError:
         return ModelError("{name} has no random control: {reason} ({path}).", name=self.name, reason=reason, path=path)
-
-    def _is_tied(self, part: _Part, key: str) -> bool:
-        return f"{part.path}.{key}" in self.tied
 
     def _check_set(self, place: Place) -> None:
         tensor, never = place.entries[place.key], _sentinel(place.tensor.dtype)
@@ -377,19 +369,19 @@ class SeededControl:
 
     def drawn(self, seed: int, ratios: Sequence[float]) -> OpenModel:
         """The network with the draw of this seed, whose updates have these sizes."""
-        base, change = {unit.module: unit for unit in self.model.units}, self._change(seed)
-        changed = [_changed(block, base.pop(block, None), places, change) for block, places in self.matrices.items()]
-        return self._with([*base.values(), *changed], ratios)
+        config = self.model.module.config
 
-    def _with(self, units: Sequence[Unit], ratios: Sequence[float | None]) -> OpenModel:
+        def change(path: str, values: Tensor) -> Tensor:
+            own = unit_seed(seed, path)
+            return _permuted(values, own) if self.weights == PERMUTED else _drawn(values, self.parts[path], config, own)
+
+        units = {unit.module: unit for unit in self.model.units}
+        units |= {block: _changed(block, units.get(block), places, change) for block, places in self.matrices.items()}
+        return self._with(units.values(), ratios)
+
+    def _with(self, units: Iterable[Unit], ratios: Sequence[float | None]) -> OpenModel:
         scaled = [update.unit(ratio) for update, ratio in zip(self.updates, ratios, strict=True)]
         return replace(self.model, units=(*units, *scaled))
-
-    def _change(self, seed: int) -> Callable[[str, Tensor], Tensor]:
-        if self.weights == PERMUTED:
-            return lambda path, values: _permuted(values, unit_seed(seed, path))
-        config = self.model.module.config
-        return lambda path, values: _drawn(values, self.parts[path], config, unit_seed(seed, path))
 
 
 def seeded_control(model: OpenModel, weights: str, ids: np.ndarray) -> SeededControl:
@@ -398,7 +390,7 @@ def seeded_control(model: OpenModel, weights: str, ids: np.ndarray) -> SeededCon
     Raises ModelError for an architecture whose blocks do not add two updates, or hide which of their matrices are values.
     """
     model = without_head(model)
-    updates = tuple(_Update(*one) for one in _updates(model, find_updates(model, ids).paths))
+    updates = tuple(_updates(model, find_updates(model, ids).paths))
     matrices = _matrices(model)
     places = [place for of_block in matrices.values() for place in of_block if weights != PERMUTED]
     return SeededControl(model, weights, updates, matrices, {place.path: _drawn_part(place, model) for place in places})
@@ -516,22 +508,13 @@ def _not_available(model: OpenModel) -> ModelError:
 
 
 @dataclass(eq=False)
-class _Entered:
-    """Norms of the states that enter a block, of each batch that is at work; (n_batch, n_tokens)."""
-
-    of_batch: WeakKeyDictionary[greenlet, Tensor] = field(default_factory=WeakKeyDictionary)
-
-    def keep(self, _module: nn.Module, arguments: tuple, keywords: dict[str, Any]) -> None:
-        self.of_batch[getcurrent()] = torch.linalg.vector_norm(input_state(arguments, keywords).float(), dim=-1)
-
-
-@dataclass(eq=False)
 class _Update:
     """One update of one block, and how large it is; all batches of a pass are needed to tell."""
 
     block: nn.Module
     module: nn.Module
-    entered: _Entered
+    entered: WeakKeyDictionary[greenlet, Tensor]
+    """Norms of the states that enter the block, of each batch that is at work; (n_batch, n_tokens)"""
     ratio: float = 0.0
     """As found in the last pass, before scaling."""
     _seen: list[tuple[greenlet, Tensor, Tensor]] = field(default_factory=list)
@@ -549,7 +532,7 @@ class _Update:
         def arrive(output: Any) -> Callable[[], Any]:
             state = output_state(output)
             batch = getcurrent()
-            states = self.entered.of_batch[batch].cpu()
+            states = self.entered[batch].cpu()
             updates = torch.linalg.vector_norm(state.float(), dim=-1).cpu().view_as(states)
             self._seen.append((batch, states, updates))
 
@@ -571,15 +554,23 @@ def median_ratio(states: Tensor, updates: Tensor) -> float:
     return float((updates[counted] / states[counted]).median())
 
 
-def _updates(model: OpenModel, paths: tuple[str, str]) -> Iterator[tuple[nn.Module, nn.Module, _Entered]]:
+def _updates(model: OpenModel, paths: tuple[str, str]) -> Iterator[_Update]:
     for block in model.layers:
-        entered = _Entered()
-        block.register_forward_pre_hook(entered.keep, with_kwargs=True)
-        for path in paths:
-            try:
-                yield block, block.get_submodule(path), entered
-            except AttributeError as error:  # blocks of several kinds
-                raise _not_available(model) from error
+        entered = WeakKeyDictionary[greenlet, Tensor]()
+
+        def keep(
+            _module: nn.Module,
+            given: tuple,
+            named: dict[str, Any],
+            entered: WeakKeyDictionary[greenlet, Tensor] = entered,
+        ) -> None:
+            entered[getcurrent()] = torch.linalg.vector_norm(input_state(given, named).float(), dim=-1)
+
+        block.register_forward_pre_hook(keep, with_kwargs=True)
+        try:
+            yield from (_Update(block, block.get_submodule(path), entered) for path in paths)
+        except AttributeError as error:  # blocks of several kinds
+            raise _not_available(model) from error
 
 
 # --- the matrices of a block ------------------------------------------------------------------------------------

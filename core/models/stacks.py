@@ -70,18 +70,13 @@ def find_stack(module: Any, config: Any, stack: str, model: str) -> Stack:
     """The blocks of `stack` in a transformers model, loaded or on the meta device."""
     root = {"encoder": module.get_encoder, "decoder": module.get_decoder}.get(stack, lambda: module.base_model)()
     n = _n_blocks(stack_config(config, stack), stack, model)
-    for name, candidate in root.named_modules():
-        if _is_list(candidate, n):
-            owner = root.get_submodule(name.rpartition(".")[0])
-            # XLM has one list of attentions and one of feed-forwards: neither is a list of blocks.
-            if sum(_is_list(child, n) for child in owner.children()) == 1:
-                return Stack(stack, owner, candidate)
+    for owner in root.modules():
+        lists = [child for child in owner.children() if isinstance(child, nn.ModuleList) and len(child) == n]
+        if len(lists) == 1:
+            return Stack(stack, owner, lists[0])
+        if lists:  # XLM has one list of attentions and one of feed-forwards: neither is a list of blocks
             break
     raise not_measured(model, Sentence("no list of {n} layers", n=n))
-
-
-def _is_list(module: nn.Module, n: int) -> bool:
-    return isinstance(module, nn.ModuleList) and len(module) == n
 
 
 def all_stacks(module: Any, config: Any, model: str) -> list[Stack]:
@@ -273,31 +268,26 @@ def run_together(
         entering(index)
         return runners[index].switch()
 
-    def wait_before(unit: Unit) -> Callable[..., None]:
-        def hook(_module: nn.Module, _arguments: Any) -> None:
-            hub.switch(unit)
+    def wait_before(unit: Unit, _module: nn.Module, _arguments: Any) -> None:
+        hub.switch(unit)
 
-        return hook
-
-    def wait_behind(unit: Unit, arrive: Callable[[Any], Callable[[], Any]]) -> Callable[..., Any]:
-        def hook(_module: nn.Module, _arguments: Any, output: Any) -> Any:
-            finish = arrive(output)
-            hub.switch(unit)
-            return finish()
-
-        return hook
+    def wait_behind(unit: Unit, _module: nn.Module, _arguments: Any, output: Any) -> Any:
+        assert unit.arrive
+        finish = unit.arrive(output)
+        hub.switch(unit)
+        return finish()
 
     with ExitStack() as undo:
-        undo.callback(_end, runners)
+        undo.callback(lambda: [runner.throw(GreenletExit) for runner in runners if not runner.dead])
         for unit in units:
             hook = (
-                unit.module.register_forward_hook(wait_behind(unit, unit.arrive))
+                unit.module.register_forward_hook(partial(wait_behind, unit))
                 if unit.arrive
-                else unit.module.register_forward_pre_hook(wait_before(unit), prepend=True)
+                else unit.module.register_forward_pre_hook(partial(wait_before, unit), prepend=True)
             )
             undo.callback(hook.remove)
         loaded = list[Unit]()
-        undo.callback(lambda: _drop(loaded))
+        undo.callback(lambda: [unit.drop() for unit in reversed(loaded)])
         waiting = {index: first for index in range(len(runners)) if (first := go_on(index))}
         n_done = 0
         while waiting:
@@ -310,17 +300,6 @@ def run_together(
                 loaded.pop().drop()
             n_done += 1
             units_done(n_done)
-
-
-def _drop(units: Sequence[Unit]) -> None:
-    for unit in reversed(units):
-        unit.drop()
-
-
-def _end(runners: Sequence[greenlet]) -> None:
-    for runner in runners:
-        if not runner.dead:
-            runner.throw(GreenletExit)
 
 
 # --- memory of a forward pass ----------------------------------------------------------------------------------------
@@ -350,9 +329,6 @@ class Scan:
     """Windows are padded to a multiple of this many tokens."""
 
 
-NO_SCAN = Scan()
-
-
 @dataclass(frozen=True)
 class Shape:
     """The sizes that decide how much memory a pass takes. Bytes are those of the measured dtype."""
@@ -374,7 +350,7 @@ class Shape:
     """Multiplications per token, in the products of the blocks and of the head."""
     heads: int = 0
     """Heads whose scores are in memory, one number for each pair of tokens of a window; 0 if a kernel avoids that."""
-    scan: Scan = NO_SCAN
+    scan: Scan = Scan()
 
 
 @dataclass(frozen=True)
@@ -529,7 +505,7 @@ def free_memory(device: torch.device) -> int:
 def scan_of(blocks: Sequence[nn.Module]) -> Scan:
     """The largest scan in these blocks, which may be on the meta device."""
     scans = [_scan(part) for block in blocks for part in block.modules() if hasattr(part, "A_log")]
-    return max(scans, key=lambda scan: scan.token_bytes, default=NO_SCAN)
+    return max(scans, key=lambda scan: scan.token_bytes, default=Scan())
 
 
 def _scan(mixer: nn.Module) -> Scan:
@@ -540,7 +516,7 @@ def _scan(mixer: nn.Module) -> Scan:
         return Scan(14 * matrix.numel())
     n_states, chunk = (getattr(mixer, name, None) for name in ("ssm_state_size", "chunk_size"))
     if not (n_states and chunk):
-        return NO_SCAN
+        return Scan()
     return Scan(matrix.numel() * (24 * n_states + 16 * chunk), chunk)  # Mamba-2: states per head, scores within a chunk
 
 

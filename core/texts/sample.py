@@ -343,25 +343,25 @@ def _tokenize_windows(
     same text whether or not others do.
     """
 
-    def tokenize(window: Window, content: Any, stop: int) -> _TokenizedWindow:
-        encoded, start = source.encode(content, tokenizer, model), source.position(window)
-        return _TokenizedWindow(window, start, source.end_of(start, stop, encoded), content, encoded)
-
-    def tokenize_up_to(window: Window, stop: int) -> _TokenizedWindow:
+    def tokenize(window: Window, stop: int, content: Any = None) -> _TokenizedWindow:
+        """The planned content of a window, or if none is given all up to `stop`."""
         start = source.position(window)
-        stop = min(stop, start + source.max_length)
-        return tokenize(window, source.content_between(start, stop), stop)
+        if content is None:
+            stop = min(stop, start + source.max_length)
+            content = source.content_between(start, stop)
+        encoded = source.encode(content, tokenizer, model)
+        return _TokenizedWindow(window, start, source.end_of(start, stop, encoded), content, encoded)
 
     def is_complete(tokenized: _TokenizedWindow) -> bool:
         return len(tokenized.encoded.ids) == n_tokens
 
     planned = [
-        tokenize(window, content, source.position(window) + 1)
+        tokenize(window, source.position(window) + 1, content)
         for window, content in zip(source.windows, source.contents, strict=True)
     ]
     next_starts = [*(tokenized.start for tokenized in planned[1:]), source.end]
     lengthened = [
-        tokenized if is_complete(tokenized) else tokenize_up_to(tokenized.window, stop)
+        tokenized if is_complete(tokenized) else tokenize(tokenized.window, stop)
         for tokenized, stop in zip(planned, next_starts, strict=True)
     ]
     complete = [tokenized for tokenized in lengthened if is_complete(tokenized)]
@@ -373,7 +373,7 @@ def _tokenize_windows(
         if any(tokenized.start <= start < tokenized.end for tokenized in complete):
             continue
         next_start = min((tokenized.start for tokenized in complete if tokenized.start > start), default=source.end)
-        candidate = tokenize_up_to(window, next_start)
+        candidate = tokenize(window, next_start)
         if is_complete(candidate):
             complete.append(candidate)
     n_redrawn = n_missing - (len(planned) - len(complete))
@@ -702,12 +702,14 @@ def render(messages: Sequence[Message], template: str, tokenizer: Any, model: st
     segments = marked.split(MARK)  # surrounding, content, surrounding, content, ..., surrounding
     contents = [message.content for message in messages]
     if segments[1::2] != contents or len(segments) != 2 * len(contents) + 1 or "".join(segments) != text:
-        raise _no_template(
-            model,
-            Sentence(
-                "it changes {messages} of {name}", messages=_first_difference(messages, segments[1::2]), name=name
-            ),
-        )
+        found = itertools.zip_longest(messages, segments[1::2])
+        different = [
+            Sentence("message {number} ({role})", number=number, role=message.role)
+            for number, (message, rendered) in enumerate(found, 1)
+            if message and rendered != message.content
+        ]
+        changed = different[0] if different else Sentence("the text between messages")
+        raise _no_template(model, Sentence("it changes {messages} of {name}", messages=changed, name=name))
     starts, position = [], 0
     for surrounding, content in zip(segments[::2], contents, strict=False):
         starts.append(position + len(surrounding))
@@ -723,14 +725,6 @@ def _apply(messages: list[tuple[str, str]], template: str, tokenizer: Any, model
     except Exception as error:  # a template is a program that may raise anything
         reason = " ".join(str(error).split())[:160].rstrip(".")
         raise _no_template(model, f"{name}: {reason}") from error
-
-
-def _first_difference(messages: Sequence[Message], rendered: Sequence[str]) -> str:
-    """The first message that was rendered otherwise than it is written."""
-    for number, message in enumerate(messages, 1):
-        if number > len(rendered) or rendered[number - 1] != message.content:
-            return Sentence("message {number} ({role})", number=number, role=message.role)
-    return Sentence("the text between messages")
 
 
 def _pinned_date() -> str:

@@ -109,13 +109,11 @@ def require_windows(corpus: Corpus, protocol: Protocol, n_windows: int) -> None:
     # Where pieces or tokens give fewer windows: as much again for each as so far.
     if corpus.row.n_characters >= needed:
         needed = corpus.row.n_characters * protocol.n_sequences // max(1, n_windows)
-    smaller = _smaller_protocol(corpus, protocol)
-    if smaller:
+    remedy = Sentence("Add text.")
+    if smaller := _smaller_protocol(corpus, protocol):
         remedy = Sentence("Add text, or choose the protocol {name}.", name=smaller)
     elif protocol.name in PROTOCOLS:
-        remedy = sentences(Sentence("Add text."), LOSSES_ALONE)
-    else:
-        remedy = Sentence("Add text.")
+        remedy = sentences(remedy, LOSSES_ALONE)
     raise CorpusError(
         "{corpus} is too short for {protocol}: {n_characters:,} of some {needed:,} characters (about {pages} pages). {remedy}",
         corpus=corpus.row.name,
@@ -129,14 +127,13 @@ def require_windows(corpus: Corpus, protocol: Protocol, n_windows: int) -> None:
 
 def _smaller_protocol(corpus: Corpus, protocol: Protocol) -> str | None:
     """The first protocol of the same use that asks for less text and has room in this one."""
+    if protocol.name not in PROTOCOLS or protocol.source:
+        return None
     for name, other in PROTOCOLS.items():
-        length = characters_for_tokens(corpus.beginning, other.n_tokens)
-        asks_less = (
-            protocol.name in PROTOCOLS and other.n_sequences * other.n_tokens < protocol.n_sequences * protocol.n_tokens
-        )
-        if asks_less and other.source == protocol.source == "":
-            _documents, windows = place_windows(corpus, other.n_sequences, length, 0)
-            if len(windows) >= other.n_sequences:
+        asks_less = other.n_sequences * other.n_tokens < protocol.n_sequences * protocol.n_tokens
+        if asks_less and not other.source:
+            length = characters_for_tokens(corpus.beginning, other.n_tokens)
+            if len(place_windows(corpus, other.n_sequences, length, 0)[1]) >= other.n_sequences:
                 return name
     return None
 
@@ -200,15 +197,12 @@ def spare_windows(
 
     The same for every model; how many are needed depends on its tokenizer.
     """
-    starts_by_document: dict[int, list[int]] = {}
-    for window in windows:
-        starts_by_document.setdefault(window.document, []).append(window.start)
+    planned = {index: list(of) for index, of in itertools.groupby(windows, lambda window: window.document)}
     spares = []
     for index, document in enumerate(documents):
-        starts = starts_by_document.get(index, [])
-        for gap_start, gap_end in zip(
-            [0, *(start + length for start in starts)], [*starts, len(document)], strict=True
-        ):
+        ends = (bound for window in planned.get(index, ()) for bound in (window.start, window.start + length))
+        bounds = [0, *ends, len(document)]
+        for gap_start, gap_end in zip(bounds[::2], bounds[1::2], strict=True):
             for slot in range(gap_start, gap_end - length + 1, length):
                 spares.append(Window(index, _word_start(document, slot, gap_start)))
     return [spares[i] for i in _generator(corpus_hash, seed, 1).permutation(len(spares))]
@@ -492,10 +486,9 @@ def encode_text(text: str, tokenizer: Any, n_tokens: int, opened: bool = True, m
         covered = tokenizer.decode(ids, skip_special_tokens=True)
         target = tokenizer.decode(ids[1:], skip_special_tokens=True)
         return Encoded(ids, max(len(covered), 1), len(target.encode()), offsets, template)
-    spans = [span for span in encoding["offset_mapping"] if span[1] > span[0]]
-    targets = [span for span in encoding["offset_mapping"][1:] if span[1] > span[0]]
-    n_bytes = len(text[targets[0][0] : targets[-1][1]].encode("utf-8", "surrogatepass")) if targets else 0
-    return Encoded(ids, (spans[-1][1] - spans[0][0]) if spans else 1, n_bytes, offsets, template)
+    spans, targets = (of[of[:, 0] >= 0] for of in (offsets, offsets[1:]))
+    n_bytes = len(text[targets[0, 0] : targets[-1, 1]].encode("utf-8", "surrogatepass")) if len(targets) else 0
+    return Encoded(ids, int(spans[-1, 1] - spans[0, 0]) if len(spans) else 1, n_bytes, offsets, template)
 
 
 def special_tokens(encoded: Encoded, tokenizer: Any) -> np.ndarray:
