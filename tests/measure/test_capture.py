@@ -10,6 +10,7 @@ from core.errors import ModelError, ResourceError
 from core.measure.plan import capture, mask_tokens
 from core.models.hub import find_weights
 from core.models.model import OpenModel
+from core.models.stacks import is_out_of_memory
 from core.registry.protocols import PROTOCOLS
 from core.texts.corpora import open_corpus
 from core.texts.sample import draw_sample
@@ -59,12 +60,14 @@ def test_bits_per_byte_is_the_loss_over_the_bytes(tiny_llama, tmp_path):
     assert states.bits_per_byte == pytest.approx(nats / math.log(2) / sample.n_bytes_scored, rel=1e-5)
 
 
-@pytest.mark.parametrize("value", [float("inf"), float("nan")])
 @pytest.mark.parametrize(
-    "dtype, told",
-    [("bfloat16", "infinite or missing values in bfloat16 .layer 2.*float32"), ("float32", "missing values: layer 2")],
+    "dtype, value, told",
+    [
+        ("bfloat16", math.inf, "infinite or missing values in bfloat16 .layer 2.*float32"),
+        ("float32", math.nan, "missing values: layer 2"),
+    ],
 )
-def test_states_that_are_not_finite_name_the_layer_the_dtype_and_the_way_out(dtype, told, value, tmp_path, tiny_llama):
+def test_states_that_are_not_finite_name_the_layer_the_dtype_and_the_way_out(dtype, value, told, tmp_path, tiny_llama):
     model = open_model(find_weights(str(tiny_llama)), dtype, "cpu")
     sample = draw_sample(open_corpus("english-business"), model.tokenizer, PROTOCOLS["quick"], seed=0)
     model.layers[1].mlp.down_proj.weight.data[0] = value
@@ -109,11 +112,11 @@ OUT_OF_MEMORY = [
 ]
 
 
-@pytest.mark.parametrize("error", OUT_OF_MEMORY)
-def test_a_batch_that_does_not_fit_is_halved(tiny_llama, tmp_path, monkeypatch, caplog, error):
+def test_a_batch_that_does_not_fit_is_halved(tiny_llama, tmp_path, monkeypatch, caplog):
+    assert all(map(is_out_of_memory, OUT_OF_MEMORY))
     _, _, expected = captured(tiny_llama, tmp_path)
     expected = (np.array(expected.states), expected.bits_per_byte)
-    sizes = short_of_memory(monkeypatch, 2, error)
+    sizes = short_of_memory(monkeypatch, 2, OUT_OF_MEMORY[1])
     _, _, states = captured(tiny_llama, tmp_path)
     assert sizes == [8, 4] + 16 * [2]
     assert np.allclose(states.states, expected[0], atol=1e-5)

@@ -58,7 +58,8 @@ def assert_close(found, expected, where):
 
 @pytest.mark.parametrize("family", DECODERS + ENCODERS)
 def test_layer_0_enters_the_first_block_and_layer_i_leaves_block_i(family, tmp_path):
-    model = opened(tmp_path, family)
+    model, kind = opened(tmp_path, family), "decoder" if family in DECODERS else "encoder"
+    assert (model.row.kind, model.is_causal, model.stack) == (kind, kind == "decoder", "main")
     ids, states, found = captured(model, tmp_path)
     body = model.module.base_model
     with torch.inference_mode():
@@ -82,12 +83,6 @@ def test_layer_0_enters_the_first_block_and_layer_i_leaves_block_i(family, tmp_p
     with torch.inference_mode():
         assert_close(norm(states[n]), states[-1], n)
     assert not torch.allclose(states[n], states[-1])
-
-
-@pytest.mark.parametrize("family, kind", [(f, "decoder") for f in DECODERS] + [(f, "encoder") for f in ENCODERS])
-def test_the_kind_is_the_architectures_own(family, kind, tmp_path):
-    model = opened(tmp_path, family)
-    assert (model.row.kind, model.is_causal, model.stack) == (kind, kind == "decoder", "main")
 
 
 def test_gemma_scales_its_embeddings_before_the_first_block(tmp_path):

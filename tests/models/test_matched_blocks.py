@@ -79,7 +79,7 @@ def measured_ratios(model, states, folder):
     return [median_ratio(state, update) for state, update in sizes]
 
 
-@pytest.mark.parametrize("family", ["llama", "gemma3_text", "phi", "gpt2", "opt", "falcon", "mixtral", "bert", "t5"])
+@pytest.mark.parametrize("family", ["llama", "gpt2", "opt", "falcon", "mixtral", "bert", "t5"])
 def test_every_update_of_a_draw_is_as_large_as_the_trained_one_whatever_the_batches(family, opened, tmp_path):
     control = seeded_control(opened(family), "matched", IDS)
     trained = states_of(control.trained(), tmp_path)

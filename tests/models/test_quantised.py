@@ -75,9 +75,6 @@ def test_fp8_on_demand_gives_the_states_of_fp8_in_memory(fp8, tmp_path):
     [
         {"quant_method": "gptq", "bits": 4, "group_size": 128},
         {"quant_method": "awq", "bits": 4},
-        {"quant_method": "hqq"},
-        {"quant_method": "torchao"},
-        {"quant_method": "auto-round"},
         {"quant_method": "of-tomorrow"},
         {"bits": 4},
     ],
