@@ -28,6 +28,7 @@ from core.measure.plan import (
     HiddenStates,
     Setup,
     TokenMask,
+    UsableWords,
     capture,
     extra_estimators,
     mask_tokens,
@@ -105,7 +106,9 @@ def _measure_pass(
         request = [asdict(config), asdict(protocol), sample.digest]
         checkpoint = Checkpoint(scratch, [*request, *result_key(setup.blueprint, setup.corpus)])
         clock.add_earlier(checkpoint.resources())
-        states = _stored_states(checkpoint, scratch)
+        states = checkpoint.step(FORWARD, {HiddenStates.__name__: HiddenStates})
+        if states:
+            states = replace(states, states=np.load(scratch / STATES_FILE, mmap_mode="r"))
         opened = None if states else open_network(config, setup, scratch, clock.report)
         streamed = bool(opened and opened.units)
     seeds, judges = list[LayerSeedRow](), PASSES[config.pass_].judges
@@ -119,15 +122,14 @@ def _measure_pass(
             # A control whose blocks are changed has units too where all its weights are in memory.
             _probe_labels(opened, config, run_id, checkpoint)
             states = replace(_capture(opened, sample, scratch, clock, config, protocol), streamed=streamed)
-            _keep_states(states, checkpoint, clock)
+            # The states themselves are in the folder already.
+            described = replace(states, states=cast("np.memmap", states.states[:0]))
+            checkpoint.save_step(FORWARD, described, clock.resources())
         assert states
         opened = None  # frees the weights' memory
         gc.collect()
-        mask = mask_tokens(sample, states.norms, states.n_layers, protocol.norm_factor)
+        mask, words, plan = _planned(config, protocol, sample, states)
         require_types(mask, setup.corpus)
-        words = usable_words(sample, mask)
-        estimators = extra_estimators(config, protocol, config.pass_)
-        plan = plan_layers(sample, mask, words, protocol, config.seed, estimators, config.pass_)
     with clock.phase("geometry"), one_thread_on(model.device):
         layers = _measure_layers(states, mask, plan, checkpoint, clock, measurer)
         if config.memory_budget is not None:
@@ -138,7 +140,10 @@ def _measure_pass(
     with clock.phase("layers"), one_thread_on(model.device):
         pairs = sample_layer_pairs(plan, states, pair_budget(config), run_id)
         if pairs:
-            _read_layer_pairs(pairs, states, mask, model.device, clock)
+            tokens = np.flatnonzero(mask.keep)[pairs.rows]
+            for index in range(states.n_layers + 1):
+                clock.report(Progress("layers", index, len(layers)))
+                pairs.add(states.points(index, tokens).to(model.device))
         pair_values, layers = compare_layers(pairs, layers)
         clock.report(Progress("layers", len(layers), len(layers)))
     measurement = Measurement(
@@ -153,16 +158,13 @@ def _measure_pass(
     return profile
 
 
-def _stored_states(checkpoint: Checkpoint, scratch: Path) -> HiddenStates | None:
-    """The states of a forward pass that an earlier process has finished."""
-    found = checkpoint.step(FORWARD, {HiddenStates.__name__: HiddenStates})
-    return replace(found, states=np.load(scratch / STATES_FILE, mmap_mode="r")) if found else None
-
-
-def _keep_states(states: HiddenStates, checkpoint: Checkpoint, clock: Clock) -> None:
-    """Keep what describes the states; they themselves are in the folder already."""
-    described = replace(states, states=cast("np.memmap", states.states[:0]))
-    checkpoint.save_step(FORWARD, described, clock.resources())
+def _planned(
+    config: RunConfig, protocol: Protocol, sample: TokenSample, states: HiddenStates
+) -> tuple[TokenMask, UsableWords, CloudPlan]:
+    """The tokens and words of a pass that are measured, and their clouds."""
+    mask = mask_tokens(sample, states.norms, states.n_layers, protocol.norm_factor)
+    words, estimators = usable_words(sample, mask), extra_estimators(config, protocol, config.pass_)
+    return mask, words, plan_layers(sample, mask, words, protocol, config.seed, estimators, config.pass_)
 
 
 def _capture(
@@ -267,17 +269,6 @@ def _layer_step(index: int) -> str:
     return f"layer-{index:04d}"
 
 
-def _read_layer_pairs(
-    pairs: LayerPairs, states: HiddenStates, mask: TokenMask, device: torch.device, clock: Clock
-) -> None:
-    """Add the sampled tokens at every residual layer."""
-    tokens = np.flatnonzero(mask.keep)[pairs.rows]
-    for index, (_, state) in enumerate(states.labels):
-        if state == "residual":
-            clock.report(Progress("layers", index, len(states.labels)))
-            pairs.add(states.points(index, tokens).to(device))
-
-
 def compare_layers(pairs: LayerPairs | None, layers: list[LayerResult]) -> tuple[list[LayerPairRow], list[LayerResult]]:
     """The values of all layer pairs, and the layers with the distributions of token displacements to the next layer."""
     if pairs is None:
@@ -343,10 +334,8 @@ class SeedMeasurer:
 
     def _measure_seed(self, model: OpenModel, seed: int, folder: Path, number: int) -> list[LayerSeedRow]:
         states = self._run(model, folder, number)
-        protocol, config = self.setup.protocol, self.config
-        mask = mask_tokens(self.sample, states.norms, states.n_layers, protocol.norm_factor)
-        words = usable_words(self.sample, mask)
-        plan = plan_layers(self.sample, mask, words, protocol, config.seed, pass_=config.pass_)
+        protocol = self.setup.protocol
+        mask, _words, plan = _planned(self.config, protocol, self.sample, states)
         residual = range(states.n_layers + 1)
         with one_thread_on(model.device):
             found = dict(self.layers.measure(states, mask, plan, residual))

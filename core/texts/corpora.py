@@ -133,14 +133,13 @@ def require_corpus(name: str) -> None:
     path = Path(name)
     with refusing(CorpusError, "There is no text '{name}...': {reason}.", name=name[:60]):  # too long for the system
         exists = path.exists()
-    is_of_known_type = path.suffix.lower() in FILE_TYPES
-    if not exists and not is_of_known_type:
+    if path.suffix.lower() not in FILE_TYPES:
+        if exists:
+            raise CorpusError(
+                "{path} is no {file_types} file. Name one, or save the text as one.", path=path, file_types=FILE_TYPES
+            )
         unknown = unknown_name("text", name, BUILT_IN)
         raise CorpusError(sentences(unknown, Sentence("Or name a {file_types} file.", file_types=FILE_TYPES)))
-    if path.is_dir() or not is_of_known_type:
-        raise CorpusError(
-            "{path} is no {file_types} file. Name one, or save the text as one.", path=path, file_types=FILE_TYPES
-        )
     if not path.is_file():
         raise CorpusError("There is no {what} {file}. Check the path.", what=Sentence("file"), file=path)
 

@@ -123,7 +123,14 @@ def read_task(file: Path) -> Task:
         row = validate(Text, content, location) if is_text else validate(Question, content, location)
         if rows and isinstance(rows[0], Text) != is_text:
             raise mend(location, Sentence("texts and questions are mixed"))
-        _check_row(row, location)
+        if isinstance(row, Question):
+            if len(row.choices) < 2 or "" in row.choices or len({*row.choices}) < len(row.choices):
+                raise mend(location, Sentence("a question has two choices or more, all different, none empty"))
+            if row.answer >= len(row.choices):
+                outside = Sentence(
+                    "answer {answer} of choices 0 to {last}", answer=row.answer, last=len(row.choices) - 1
+                )
+                raise mend(location, outside)
         first_line = line_numbers.setdefault(_hash(row.asked), number)
         if first_line != number:
             raise mend(location, Sentence("the same as line {earlier}", earlier=first_line))
@@ -170,18 +177,6 @@ def _parse_line(line: str, location: str) -> Any:
     except (RecursionError, ValueError) as error:
         raise mend(location, Sentence("no JSON: {reason}", reason=error)) from error
     return content
-
-
-def _check_row(row: Question | Text, location: str) -> None:
-    """Raises InputError for a question whose choices or answer are inconsistent."""
-    if isinstance(row, Text):
-        return
-    if len(row.choices) < 2 or "" in row.choices or len({*row.choices}) < len(row.choices):
-        raise mend(location, Sentence("a question has two choices or more, all different, none empty"))
-    if row.answer >= len(row.choices):
-        raise mend(
-            location, Sentence("answer {answer} of choices 0 to {last}", answer=row.answer, last=len(row.choices) - 1)
-        )
 
 
 def _hash(content: Any) -> str:

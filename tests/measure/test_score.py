@@ -82,7 +82,7 @@ def of_task(folder: Path, questions: tuple[Question, ...]) -> list[list[float]]:
     ]
 
 
-@pytest.mark.parametrize("family", ["llama", "gpt2", "mixtral", "gemma3_text", "mamba2"])
+@pytest.mark.parametrize("family", ["llama", "gpt2", "gemma3_text", "mamba2"])
 def test_each_choice_has_the_likelihood_of_a_plain_pass(tmp_path, family):
     """Choices and prompts are cut alike with and without each other here, so that the tokens of both are known."""
     folder = save_tiny_model(tmp_path / family, family)
@@ -137,12 +137,12 @@ def test_a_file_is_of_its_model_its_number_format_and_its_questions(tiny_llama, 
 
 def test_weights_that_come_block_by_block_score_alike(tmp_path, monkeypatch, caplog):
     folder = save_tiny_model(tmp_path / "deep", num_hidden_layers=40)
-    starts = range(0, 12_000, 300)
+    starts = range(0, 3_600, 300)
     task = Task("many", tuple(Question(PROSE[n : n + 100], (PROSE[n + 100 : n + 110], " no"), 0) for n in starts))
     whole = likelihoods(folder, task, tmp_path / "whole")
     blueprint = open_scored(config(folder))
     inputs = scoring._distinct_inputs([one for row in scoring.tokenized_rows(task, blueprint) for one in row.sequences])
-    of_some = blueprint.plan_within(blueprint.shape.weights, len(inputs) // 10, len(inputs[0].ids)).n_bytes
+    of_some = blueprint.plan_within(blueprint.shape.weights, len(inputs) // 5, len(inputs[0].ids)).n_bytes
     assert of_some < blueprint.shape.weights
     monkeypatch.setattr(stacks, "free_memory", lambda device: int(1.01 * of_some / stacks.SAFE_SHARE))
     plan, limits = scoring._plan_batches(blueprint, inputs, None)
