@@ -153,8 +153,20 @@ class Clock:
         """Count the time and watch the memory of a phase."""
         self.report(Progress(name, 0, 1))
         self._phase, self._since = name, time.perf_counter()
-        with self._memory_watched():
+        stop = threading.Event()
+
+        def watch() -> None:  # in a thread, as the largest tensors live shorter than a step of progress
+            while not stop.wait(SAMPLE_INTERVAL):
+                self._update_peak()
+
+        thread = threading.Thread(target=watch, daemon=True)
+        thread.start()
+        try:
             yield
+        finally:
+            stop.set()
+            thread.join()
+            self._update_peak()
         self.seconds = self.resources()["seconds"]
         self._phase = ""
 
@@ -189,24 +201,6 @@ class Clock:
         """Pass progress on."""
         self._update_peak()
         self.progress(progress)
-
-    @contextmanager
-    def _memory_watched(self) -> Iterator[None]:
-        """Sample memory use in a thread: the largest tensors live shorter than a step of progress."""
-        stop = threading.Event()
-
-        def watch() -> None:
-            while not stop.wait(SAMPLE_INTERVAL):
-                self._update_peak()
-
-        thread = threading.Thread(target=watch, daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            stop.set()
-            thread.join()
-            self._update_peak()
 
     def _processor_now(self) -> float:
         return time.process_time() + self.processor_of_workers()

@@ -17,12 +17,12 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import psutil
@@ -40,6 +40,7 @@ if TYPE_CHECKING:  # a worker starts without transformers
     from core.measure.plan import HiddenStates, TokenMask
 
 _log = logging.getLogger("workdim")
+T = TypeVar("T")
 SHORT_SECONDS = 8.0
 """Layers that together take less are measured in the job's own process: a worker takes two seconds to start."""
 WORKER_BYTES = 200 * 10**6
@@ -97,7 +98,7 @@ def count_workers(plan: CloudPlan, hidden_size: int, n_layers: int, cpus: int, r
     return most if most > 1 else 0
 
 
-class LayerWorkers:
+class LayerWorkers(AbstractContextManager["LayerWorkers"]):
     """The workers of a job, one for each of its CPUs: started when a pass needs them, and kept for its later passes."""
 
     def __init__(self) -> None:
@@ -106,27 +107,21 @@ class LayerWorkers:
         self._spent = 0.0
         """Processor seconds of those that have ended, which not every system tells afterwards."""
 
-    def __enter__(self) -> LayerWorkers:
-        return self
-
     def __exit__(self, *_: object) -> None:
         self.close()
 
     def memory(self) -> int:
         """Bytes that the workers take now."""
-        n_bytes = 0
-        for process in tuple(self._processes):
-            with suppress(psutil.Error):  # it has just ended
-                n_bytes += anonymous_memory(process.pid)
-        return n_bytes
+        return sum(self._of_each(anonymous_memory))
 
     def processor_seconds(self) -> float:
         """Processor time of all workers, of those too that have ended."""
-        seconds = self._spent
+        return self._spent + sum(self._of_each(lambda pid: sum(psutil.Process(pid).cpu_times()[:2])))
+
+    def _of_each(self, read: Callable[[int], T]) -> Iterator[T]:
         for process in tuple(self._processes):
-            with suppress(psutil.Error):
-                seconds += sum(psutil.Process(process.pid).cpu_times()[:2])
-        return seconds
+            with suppress(psutil.Error):  # it has just ended
+                yield read(process.pid)
 
     def measure(
         self, n_workers: int, states: Path, keep: np.ndarray, plan: CloudPlan, layers: Sequence[int]

@@ -507,6 +507,7 @@ def readable_rows(run_id: str, sample: TokenSample, states: HiddenStates) -> Ite
 
 FEWEST_IN_WINDOW = 64
 """Least number of tokens for the dimension of a single window."""
+NO_VALUE = [math.nan, math.nan]
 N_STRETCHES = 8
 """Jackknife blocks of neighbouring tokens within a window."""
 
@@ -527,19 +528,18 @@ def window_rows(
     n_points = int(np.min(n_kept[usable])) if len(usable) else 0
     if n_points < FEWEST_IN_WINDOW:
         usable, n_points = usable[:0], 0
-    types, inner, final = _geometry_of_windows(mask, states, usable, n_points, inner_layer)
+    found = _geometry_of_windows(mask, states, usable, n_points, inner_layer)
     rows = []
     for window, nats in enumerate(states.nats):
         loss, loss_error = _mean_loss(nats)
-        inner_d2, inner_error = inner.get(window, (math.nan, math.nan))
-        final_d2, final_error = final.get(window, (math.nan, math.nan))
+        n_types, (inner_d2, inner_error), (final_d2, final_error) = found.get(window, (0, NO_VALUE, NO_VALUE))
         rows.append(
             RunWindowRow(
                 run_id=run_id,
                 sequence=window,
                 document=int(sample.documents[window]),
-                n_points=n_points if window in types else 0,
-                n_types=types.get(window, 0),
+                n_points=n_points if window in found else 0,
+                n_types=n_types,
                 loss=none_if_nan(loss),
                 loss_std_error=none_if_nan(loss_error),
                 inner_layer=inner_layer,
@@ -554,30 +554,27 @@ def window_rows(
     return rows
 
 
-_ByWindow = dict[int, tuple[float, float]]
-
-
 def _geometry_of_windows(
     mask: TokenMask, states: HiddenStates, usable: np.ndarray, n_points: int, inner_layer: int | None
-) -> tuple[dict[int, int], _ByWindow, _ByWindow]:
+) -> dict[int, tuple[int, list[float], list[float]]]:
     """By window of `usable`: distinct types, and d2 with its standard error at the inner layer and after the last block."""
     if not n_points:
-        return {}, {}, {}
+        return {}
     starts = np.searchsorted(mask.sequences, usable)
     rows = starts[:, None] + np.arange(n_points)  # in the table of kept tokens; (n_usable, n_points)
     types = torch.from_numpy(mask.types[rows])
     stretches = torch.arange(n_points) * N_STRETCHES // n_points
 
-    def d2_at(layer: int | None) -> _ByWindow:
+    def d2_at(layer: int | None) -> list[list[float]]:
         if layer is None:
-            return {}
+            return [NO_VALUE] * len(usable)
         points = states.points(layer, mask.keep)[rows.flatten()].reshape(*rows.shape, -1)
         values = d2_of_windows(points, types, stretches)
-        read = ((row[0], row[0] * jackknife_error(np.log(row[1:]))) for row in values)
-        return dict(zip(usable.tolist(), read, strict=True))
+        return [[row[0], row[0] * jackknife_error(np.log(row[1:]))] for row in values]
 
-    n_types = {window: len(np.unique(of)) for window, of in zip(usable.tolist(), mask.types[rows], strict=True)}
-    return n_types, d2_at(inner_layer), d2_at(states.n_layers)
+    n_types = (len(np.unique(of)) for of in mask.types[rows])
+    found = zip(n_types, d2_at(inner_layer), d2_at(states.n_layers), strict=True)
+    return dict(zip(usable.tolist(), found, strict=True))
 
 
 def _mean_loss(nats: np.ndarray) -> tuple[float, float]:

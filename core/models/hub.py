@@ -458,8 +458,6 @@ def _described(
     notes = []
     if info.gated:
         notes.append(gated(repository))
-    if any(size is None for size in known):
-        notes.append(Sentence("The hub does not tell the sizes of all files."))
     if is_gguf:  # which contains the configuration
         notes.append(known_after_download(weights.name))
     return ModelMetadata(

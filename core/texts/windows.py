@@ -247,28 +247,20 @@ def group_near_copies(ids: np.ndarray, is_text: np.ndarray) -> np.ndarray:
 
     Both arguments are (n_windows, n_tokens); rows of tokens with one that is not of the text do not count.
     """
-    n_windows = len(ids)
-    itself = np.arange(n_windows)
     if ids.shape[1] < COPY_LENGTH:
-        return itself
+        return np.arange(len(ids))
+    from scipy.sparse import csr_matrix
+    from scipy.sparse.csgraph import connected_components
+
     rows = np.lib.stride_tricks.sliding_window_view(ids, COPY_LENGTH, axis=1)
     windows, starts = np.nonzero(np.lib.stride_tricks.sliding_window_view(is_text, COPY_LENGTH, axis=1).all(-1))
-    codes = np.unique(rows[windows, starts], axis=0, return_inverse=True)[1].ravel()
-    windows, codes = np.unique(np.stack([windows, codes]), axis=1)
-    is_shared = np.bincount(codes)[codes] > 1
-    if not is_shared.any():
-        return itself
-    _, columns = np.unique(codes[is_shared], return_inverse=True)
-    holds = np.zeros((n_windows, int(np.max(columns)) + 1), dtype=np.float32)
-    holds[windows[is_shared], columns] = 1
-    n_rows = np.maximum(np.bincount(windows, minlength=n_windows), 1)
-    is_copy = holds @ holds.T >= COPY_SHARE * np.minimum(n_rows[:, None], n_rows)
-    np.fill_diagonal(is_copy, val=True)
-    first: np.ndarray = itself
-    before: np.ndarray = np.zeros(0)
-    while not np.array_equal(first, before):
-        first, before = np.min(np.where(is_copy, first, n_windows), 1), first
-    return first
+    distinct, codes = np.unique(rows[windows, starts], axis=0, return_inverse=True)
+    windows, codes = np.unique(np.stack([windows, codes.ravel()]), axis=1)
+    holds = csr_matrix((np.ones(len(codes)), (windows, codes)), shape=(len(ids), len(distinct)))
+    n_rows = np.maximum(np.bincount(windows, minlength=len(ids)), 1)
+    is_copy = (holds @ holds.T).toarray() >= COPY_SHARE * np.minimum(n_rows[:, None], n_rows)
+    groups = connected_components(is_copy)[1]
+    return np.unique(groups, return_index=True)[1][groups]
 
 
 def blocks_of_passages(documents: np.ndarray, passages: np.ndarray, n_blocks: int) -> np.ndarray:
