@@ -361,7 +361,7 @@ def test_the_published_interval_of_d2_holds_the_truth_where_types_are_drawn_agai
     """Unequal variances, types as unequal as words, a cap on types, five draws: what a run reports."""
     variances = np.arange(1, 101) ** -1.0
     truth, held, errors, values = population_d2(variances), [], [], []
-    for seed in range(40):
+    for seed in range(24):
         states, types, sequences = tokens_of_sequences(32, variances, 0.2, seed)
         estimate = reported_d2(states, types, sequences)
         held.append(estimate.lower < truth < estimate.upper)
