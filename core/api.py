@@ -119,8 +119,7 @@ class ModelProfile:
     @property
     def summary(self) -> RunSummaryRow | None:
         """The shape of d2 on one token per type: largest inner dimension, ratios, verdicts; None without that cloud."""
-        of_d2 = (row for row in self.profile.summaries if (row.estimator, row.cloud) == ("d2", "one_per_type"))
-        return next(of_d2, None)
+        return self.profile.summary()
 
     def _as_run(self) -> pl.DataFrame:
         """The run as `core.warehouse.queries.runs` returns it, with the columns that figures need."""

@@ -178,18 +178,12 @@ class PlanConfig:
             raise InputError("The seed must be 0 or more and below 2^63, not {seed}.", seed=self.seed)
         if not 0 <= self.budget < float("inf"):
             raise InputError("The budget must be 0 or more, not {budget:g}.", budget=self.budget)
-        if self.budget_unit not in BUDGET_UNITS:
-            raise InputError(unknown_name("unit of the budget", self.budget_unit, BUDGET_UNITS))
         if self.budget_unit == "points" and self.task is None:
             raise InputError("A budget in points is for a task: name its file with --task.")
-        if self.blocks is not None and self.blocks < 1:
-            raise InputError("--blocks is how many are to go, from 1 on, not {blocks}.", blocks=self.blocks)
         if self.remove and self.blocks is not None:
             raise InputError("Give --remove (these blocks) or --blocks (so many), not both.")
         if twice := sorted({block for block in self.remove if self.remove.count(block) > 1}):
             raise InputError("--remove names {blocks} twice. Blocks are counted from 0, as on screen.", blocks=twice)
-        if min(self.remove, default=0) < 0:
-            raise InputError("--remove takes different numbers of blocks, from 0 on: for example 4,14,17.")
 
     @property
     def is_verified(self) -> bool:
@@ -469,6 +463,10 @@ class Profile:
         if table not in PROFILE_TABLES:
             raise InputError(unknown_name("table", table, [*single, *PROFILE_TABLES]))
         return list(getattr(self, PROFILE_TABLES[table]))
+
+    def summary(self, cloud: str = "one_per_type") -> RunSummaryRow | None:
+        """The shape of d2 on one cloud; None if it was not measured."""
+        return next((row for row in self.summaries if (row.estimator, row.cloud) == ("d2", cloud)), None)
 
     @property
     def worst_check(self) -> str | None:

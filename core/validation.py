@@ -34,6 +34,7 @@ PositiveNumber = Annotated[
 YesNo = Annotated[bool, Strict(), Field(description=Sentence("true or false"))]
 
 _UNKNOWN_NAME = "unknown_name"
+_UNKNOWN_KEY = ("extra_forbidden", "unexpected_keyword_argument")
 
 
 def read_toml(file: Path, what: str) -> dict[str, Any]:
@@ -70,13 +71,10 @@ def validate(model: type[T], content: Any, place: Path | str, context: Any = Non
     model: what is known of the place where the file was read.
     """
     named = place if isinstance(place, str) else place.name
-    _refuse_unknown_keys(model, content, named)
     try:
         return TypeAdapter(model).validate_python(content, context=context)
     except ValidationError as error:
-        first = min(
-            _without_consequences(error.errors(include_url=False)), key=lambda one: len(one["loc"])
-        )  # nearest to the top of the file
+        first = min(error.errors(include_url=False), key=_weight)
         raise InputError(
             "{named}: {problem}",
             named=named,
@@ -94,37 +92,10 @@ def from_config(adapter: TypeAdapter[T], text: str) -> T:
         raise ValueError(f"{place}: {' '.join(str(first['msg']).split())}") from error
 
 
-def _without_consequences(errors: Sequence[Any]) -> list[Any]:
-    """Drop errors of lists that are too short only because one of their entries is wrong."""
-
-    def holds_another(one: Any) -> bool:
-        return any(other is not one and other["loc"][: len(one["loc"])] == one["loc"] for other in errors)
-
-    return [one for one in errors if one["type"] != "too_short" or not holds_another(one)]
-
-
-def _refuse_unknown_keys(model: Any, content: Any, named: str, above: tuple[str | int, ...] = ()) -> None:
-    """Raise InputError for a key that the model lacks. Checked first: a mistyped key also makes another key missing."""
-    if isinstance(content, list):
-        for number, entry in enumerate(content):
-            _refuse_unknown_keys(model, entry, named, (*above, number))
-    elif isinstance(content, dict) and model is not None:
-        fields = dict(_fields(model))
-        for key in content:
-            if key not in fields:
-                allowed = [dotted((*above, name)) for name in fields]
-                raise InputError(
-                    "{named}: {problem}",
-                    named=named,
-                    problem=unknown_name(Sentence("key"), dotted((*above, key)), allowed),
-                )
-        for key, value in content.items():
-            inner, inside = _model_of(fields[key]), (*above, key)
-            if get_origin(fields[key].annotation) is dict and isinstance(value, dict):
-                for name, entry in value.items():
-                    _refuse_unknown_keys(inner, entry, named, (*inside, name))
-            else:
-                _refuse_unknown_keys(inner, value, named, inside)
+def _weight(error: Any) -> tuple[bool, bool, int]:
+    """Less for what an author mends first: a mistyped key, as it also makes another key missing; then what is nearest to the top
+    of the file; a list that is too short last, as it may be so because one of its entries is wrong."""
+    return error["type"] not in _UNKNOWN_KEY, error["type"] == "too_short", len(error["loc"])
 
 
 def refuse_name(value: Any, allowed: Collection[str], more: str = "") -> NoReturn:
@@ -141,6 +112,9 @@ def _sentence(model: type, error: Any) -> Sentence:
         problem = context["error"].args[0] if context["error"].args else str(context["error"])
         whole = problem if str(problem).endswith(".") else Sentence("{problem}.", problem=problem)
         return Sentence("{key} {problem}", key=key, problem=whole) if key else Sentence("{problem}", problem=whole)
+    if kind in _UNKNOWN_KEY:
+        allowed = [dotted((*above, name)) for name, _field in _fields(_model_at(model, above))]
+        return unknown_name(Sentence("key"), key, allowed)
     if kind == _UNKNOWN_NAME and isinstance(value, str):
         return sentences(unknown_name(Sentence("{key}", key=key), value, context["allowed"]), context["more"])
     field = dict(_fields(_model_at(model, above))).get(str(last)) or _entry_of(model, above)

@@ -22,7 +22,6 @@ with details:
             "rules": (_("Rules"), rules.show_rules),
             "scores": (_("Scores"), scores.show_all),
         },
-        _("Details"),
     )
 if show is scores.show_all:  # scores need no run, and take the whole page
     score_sections = {

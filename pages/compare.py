@@ -32,7 +32,7 @@ sections: dict[str, tuple[str, Callable[..., None]]] = {
     "provenance": (_("Provenance"), answer.show_provenance),
 }
 with choices:
-    show = inputs.choose_section("section", sections, _("Details"))
+    show = inputs.choose_section("section", sections)
 if show is profile.show_readings:
     with curves:
         figure = profile.show_curves(selection, comparison.points if comparison else None)

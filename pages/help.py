@@ -8,7 +8,7 @@ import streamlit as st
 from core.locale import _, spoken
 from core.ui import help, inputs
 
-with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
+with inputs.row("center", horizontal_alignment="distribute"):
     st.title(_("Help"))
     inputs.show_download(_("Download to print (HTML)"), help.printable, f"workdim_guide_{spoken()}.html", "print")
 help.show()

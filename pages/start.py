@@ -6,11 +6,11 @@ import polars as pl
 import streamlit as st
 
 from core.analysis.ranking import own_runs
-from core.ui import reads, run_choice, start
+from core.ui import inputs, reads, run_choice, start
 
-with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
+with inputs.row("center", horizontal_alignment="distribute"):
     st.title("Workdim", width="content")
-    with st.container(horizontal=True, vertical_alignment="center", width="content"):
+    with inputs.row("center", width="content"):
         start.show_questions()
 run_choice.show_undo()
 texts = run_choice.runs_or_stop().filter(pl.col("pass") == "text")

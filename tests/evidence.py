@@ -609,13 +609,13 @@ def specifications(found: Population, maxima: pl.DataFrame) -> Section:
     rows = []
     for key, one in grid.relations.items():
         names = tuple(in_language(language, specification_name, by_key[key]) for language in LANGUAGES)
-        corrected = grid.search.adjusted_p[grid.search.names.index(key)]
+        corrected = grid.search.adjusted_p[key]
         coefficient = answer_wording.coefficient_text(one.rho, one.lower, one.upper)
         rows.append((names, coefficient, _p(one.p), _p(corrected), one.n))
     negative = sum((one.rho or 0) < 0 for one in grid.relations.values())
     clear = [one for one in grid.relations.values() if one.p is not None and one.p <= LEVEL]
     published = sum((one.rho or 0) < 0 for one in clear)
-    standing = sum(p is not None and p <= LEVEL for p in grid.search.adjusted_p)
+    standing = sum(p is not None and p <= LEVEL for p in grid.search.adjusted_p.values())
     fewest = min(one.n for one in grid.relations.values())
     tested = fewest >= FEWEST_TEST
     section.note(

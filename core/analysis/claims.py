@@ -72,18 +72,24 @@ def log_profile(profile: Profile, specification: Specification, state: str = "re
 
     estimates = {r.layer: r for r in profile.estimates if is_selected(r)}
     rows = sorted((r for r in profile.replicates if is_selected(r) and r.layer in estimates), key=lambda r: r.layer)
-    values = np.array([estimates[row.layer].value or math.nan for row in rows], dtype=float)
-    if len(rows) != n_states or not (values > 0).all():
+    return _log_profile([estimates[row.layer] for row in rows], rows) if len(rows) == n_states else None
+
+
+def _log_profile(
+    estimates: Sequence[LayerEstimateRow | LayerSeedRow], replicates: Sequence[LayerReplicateRow | LayerSeedRow]
+) -> LogProfile | None:
+    """Both with one row for each layer; None where something is undefined, and with too few blocks."""
+    values = np.array([row.value or math.nan for row in estimates], dtype=float)
+    if not (values > 0).all():
         return None
-    blocks = np.array([row.blocks for row in rows], dtype=float)
-    halves = np.array([row.halves for row in rows], dtype=float).reshape(n_states, -1, 2)
+    blocks, halves = (np.array([getattr(row, of) for row in replicates], dtype=float) for of in ("blocks", "halves"))
     if blocks.ndim != 2 or blocks.shape[1] < FEWEST_BLOCKS or not ((blocks > 0).all() and (halves > 0).all()):
         return None
-    log_blocks = [scale_to_interval(logs, estimates[row.layer]) for logs, row in zip(np.log(blocks), rows, strict=True)]
-    return LogProfile(np.log(values), np.stack(log_blocks), np.log(halves))
+    scaled = [scale_to_interval(logs, row) for logs, row in zip(np.log(blocks), estimates, strict=True)]
+    return LogProfile(np.log(values), np.stack(scaled), np.log(halves).reshape(len(values), -1, 2))
 
 
-def scale_to_interval(blocks: np.ndarray, estimate: LayerEstimateRow | Estimate) -> np.ndarray:
+def scale_to_interval(blocks: np.ndarray, estimate: LayerEstimateRow | LayerSeedRow | Estimate) -> np.ndarray:
     """Log values without each block (n_blocks,), rescaled so that Student's interval from them equals the estimate's.
 
     The estimate's interval corrects known errors of the jackknife (docs/accuracy.md): interactions of blocks are
@@ -257,19 +263,17 @@ def claim_rows(
     for specification, result in results:
         outcome_holm = next(corrected) if specification.is_core else None
         if result or specification.is_core:
+            described = asdict(specification)
+            del described["axis"]
+            limits: dict[str, Any] = dict.fromkeys(("ratio", "lower", "upper"))
+            if result:
+                limits = {name: math.exp(getattr(result, name)) for name in limits}
             yield RunClaimRow(
                 run_id=run_id,
                 claim=claim,
-                cloud=specification.cloud,
-                estimator=specification.estimator,
-                transform=specification.transform,
-                n1=specification.n1,
-                n2=specification.n2,
                 seed=seed,
-                is_core=specification.is_core,
-                ratio=math.exp(result.ratio) if result else None,
-                lower=math.exp(result.lower) if result else None,
-                upper=math.exp(result.upper) if result else None,
+                **described,
+                **limits,
                 outcome=result.outcome if result else "cannot_tell",
                 outcome_holm=outcome_holm,
                 layer=result.layer if result else None,
@@ -313,8 +317,8 @@ def count_claim(rows: Iterable[RunClaimRow], claim: str, logs: Sequence[LogProfi
     core = [row for row in rows if row.claim == claim and row.is_core and row.ratio is not None]
     outcomes = [row.outcome for row in core]
     middle = median(row.ratio for row in core if row.ratio is not None) if core else None
-    p, effective = joint_test(claim, logs) if len(logs) > 1 else (None, None)
     yes, no, reverse = (outcomes.count(one) for one in ("yes", "no", "opposite"))
+    p, effective = joint_test(claim, logs) if len(logs) > 1 else (None, None)
     return ClaimCounts(len(core), yes, no, reverse, middle, p, effective)
 
 
@@ -342,8 +346,7 @@ def joint_test(claim: str, logs: Sequence[LogProfile]) -> tuple[float, float]:
 
 def is_small(row: RunClaimRow) -> bool:
     """Whether a ratio exceeds one beyond its error, and reaches 1.1 without surely exceeding it: too small to count."""
-    limits = row.lower, row.upper
-    return row.outcome == "cannot_tell" and None not in limits and 1 < (row.lower or 0) <= math.exp(MARGIN)
+    return row.outcome == "cannot_tell" and 1 < (row.lower or 0) <= math.exp(MARGIN)
 
 
 # --- the verdict ------------------------------------------------------------------------------------------------
@@ -520,20 +523,11 @@ def draws_of(control: Profile, like: LogProfile) -> list[LogProfile]:
     for _seed, group in groupby(sorted(control.seeds, key=attrgetter("model_seed", "layer")), attrgetter("model_seed")):
         rows = list(group)
         # A layer whose d2 is more than its points can span has neither a value nor blocks.
-        if [(len(row.blocks), len(row.halves)) for row in rows] != [sizes] * len(like.whole):
+        is_alike = [(len(row.blocks), len(row.halves)) for row in rows] == [sizes] * len(like.whole)
+        if not is_alike or (draw := _log_profile(rows, rows)) is None:
             return []
-        values, blocks, halves = (
-            np.array([getattr(r, name) for r in rows], float) for name in ("value", "blocks", "halves")
-        )
-        if not all((part > 0).all() for part in (values, blocks, halves)):
-            return []
-        scaled = [scale_to_interval(logs, _estimate(row)) for logs, row in zip(np.log(blocks), rows, strict=True)]
-        draws.append(LogProfile(np.log(values), np.stack(scaled), np.log(halves).reshape(like.halves.shape)))
+        draws.append(draw)
     return draws
-
-
-def _estimate(row: LayerSeedRow) -> Estimate:
-    return Estimate(row.value or math.nan, upper=row.upper or math.nan)
 
 
 def _is_usable(control: Profile) -> bool:
@@ -603,13 +597,10 @@ def _effects(
     whose dimensions are compared too."""
     for claim in (*CLAIMS, *(("inner_max", "final") if of_text else ())):
         ratio = _stated(logs, claim) - _stated(control, claim)
-        value, error = float(ratio[0]), float(jackknife_error(ratio[1:]))
-        lower, upper = value - logs.quantile * error, value + logs.quantile * error
-        if lower >= -MARGIN and upper <= MARGIN:
-            outcome = "same"
-        else:
-            outcome = "differs" if lower > 0 or upper < 0 else "cannot_tell"
-        yield claim, (value, lower, upper), outcome
+        value, reach = float(ratio[0]), logs.quantile * float(jackknife_error(ratio[1:]))
+        lower, upper = value - reach, value + reach
+        is_same, is_other = lower >= -MARGIN and upper <= MARGIN, lower > 0 or upper < 0
+        yield claim, (value, lower, upper), "same" if is_same else "differs" if is_other else "cannot_tell"
 
 
 def _stated(logs: LogProfile, claim: str) -> np.ndarray:

@@ -7,7 +7,6 @@ A criterion is a number of each model with its 95 percent interval and the prefe
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -85,13 +84,10 @@ def _cost(row: Run, measured: Speed | None, assumptions: Assumptions) -> Cost:
     per_token = 2 * row.n_layers * (width or row.hidden_size * assumptions.cache_share) * assumptions.cache_bits / 8
     cache = 0.0 if row.kind == "encoder" else per_token * assumptions.context_tokens * assumptions.requests
     weights = row.parameters * assumptions.bits / 8
-    stated_speed = next(
-        (assumptions.speeds[name] for name in (row.reference, row.model_id, row.name) if name in assumptions.speeds),
-        None,
-    )
-    seconds = measured.forward_seconds if measured else None
-    measured_speed = measured.n_tokens / seconds if measured and seconds else None
-    speed = stated_speed or measured_speed
+    names = (row.reference, row.model_id, row.name)
+    stated_speed = next((assumptions.speeds[name] for name in names if name in assumptions.speeds), None)
+    seconds = measured.forward_seconds if measured and not stated_speed else None
+    speed = measured.n_tokens / seconds if measured and seconds else stated_speed
     hours = assumptions.tokens_per_month / speed / 3600 / assumptions.utilisation if speed else None
     return Cost(
         run_id=row.run_id,
@@ -100,8 +96,8 @@ def _cost(row: Run, measured: Speed | None, assumptions: Assumptions) -> Cost:
         is_cache_known=bool(width) or row.kind == "encoder",
         memory_bytes=(weights + cache) * (1 + assumptions.overhead),
         tokens_per_second=speed,
-        speed_from="own" if stated_speed else "measured" if measured_speed else None,
-        device=measured.device if measured and not stated_speed and measured_speed else None,
+        speed_from="own" if stated_speed else "measured" if seconds else None,
+        device=measured.device if measured and seconds else None,
         hours=hours,
         price=None if hours is None or assumptions.price_per_hour is None else hours * assumptions.price_per_hour,
     )
@@ -152,11 +148,8 @@ class ChoiceContext:
     @cached_property
     def directions(self) -> dict[tuple[Any, ...], set[bool]]:
         """What the sources say of the better end of each benchmark, by its SCORE_KEYS: whether it is the higher one."""
-        found: dict[tuple[Any, ...], set[bool]] = {}
-        known = self.scored.select(*ranking.SCORE_KEYS, "higher_is_better").unique().drop_nulls("higher_is_better")
-        for *benchmark, is_higher in known.rows():
-            found.setdefault(tuple(benchmark), set()).add(is_higher)
-        return found
+        known = self.scored.drop_nulls("higher_is_better").group_by(*ranking.SCORE_KEYS).agg("higher_is_better")
+        return {tuple(benchmark): set(is_higher) for *benchmark, is_higher in known.rows()}
 
 
 def choice_context(
@@ -215,14 +208,8 @@ def resolve_criteria(
     Raises InputError if no model has such a score.
     """
     benchmarks = context.benchmarks.to_dicts()
-    return [
-        resolve_criterion(
-            criterion,
-            context,
-            _find_benchmark(criterion.benchmark or task, benchmarks) if criterion.of == "score" else None,
-        )
-        for criterion in criteria
-    ]
+    named = [_find_benchmark(one.benchmark or task, benchmarks) if one.of == "score" else None for one in criteria]
+    return [resolve_criterion(one, context, benchmark) for one, benchmark in zip(criteria, named, strict=True)]
 
 
 def resolve_criterion(
@@ -238,8 +225,7 @@ def resolve_criterion(
 
 
 def _find_benchmark(task: TaskName | None, benchmarks: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
-    benchmark = next((row for row in benchmarks if task is None or task.is_met_by(row)), None)
-    if benchmark is not None:
+    if benchmark := next((row for row in benchmarks if task is None or task.is_met_by(row)), None):
         return benchmark
     if task is None:
         raise InputError("The rule needs a score, and no model has one. Import scores, or score the models.")
@@ -303,14 +289,12 @@ def build_candidates(context: ChoiceContext, criteria: Sequence[ResolvedCriterio
 
 def _score_values(scores: pl.DataFrame) -> dict[str, CriterionValue | None]:
     """Of the unit that most of the rows have: only one is comparable."""
-    rows = scores.select("run_id", "score", "score_std_error", "unit").rows()
-    units = Counter(unit for _run, score, _error, unit in rows if score is not None and unit is not None)
-    unit = min(units, key=lambda one: (-units[one], one), default=None)
+    known = scores.drop_nulls(["score", "unit"])
+    of_unit = known.filter(pl.col("unit") == pl.col("unit").mode().min())
     found = {}
-    for run_id, score, error, of_row in rows:
-        if score is not None and of_row is not None and of_row == unit:
-            reach = math.nan if error is None else NORMAL_95 * error
-            found[run_id] = _criterion_value(score, score - reach, score + reach)
+    for run_id, score, error in of_unit.select("run_id", "score", "score_std_error").rows():
+        reach = math.nan if error is None else NORMAL_95 * error
+        found[run_id] = _criterion_value(score, score - reach, score + reach)
     return found
 
 

@@ -83,16 +83,6 @@ class Sensitivity:
     current: int
     """Index of the segment that contains the current share."""
 
-    @property
-    def lower(self) -> Segment | None:
-        """The neighbouring segment at lower weight; None if lowering the weight never changes the choice."""
-        return self.segments[self.current - 1] if self.current else None
-
-    @property
-    def upper(self) -> Segment | None:
-        """The neighbouring segment at higher weight; None if raising the weight never changes the choice."""
-        return self.segments[self.current + 1] if self.current + 1 < len(self.segments) else None
-
 
 @dataclass(frozen=True)
 class WeightChange:
@@ -154,13 +144,12 @@ class Decision:
     @property
     def nearest_change(self) -> WeightChange | None:
         """The smallest change of one weight that changes the choice."""
-        changes = []
-        for sensitivity in self.sensitivities:
-            criterion, share = sensitivity.criterion, sensitivity.share
-            if lower := sensitivity.lower:
-                changes.append(WeightChange(criterion, share, lower.end, lower.run_id))
-            if upper := sensitivity.upper:
-                changes.append(WeightChange(criterion, share, upper.start, upper.run_id))
+        changes = [
+            WeightChange(one.criterion, one.share, segment.end if at < one.current else segment.start, segment.run_id)
+            for one in self.sensitivities
+            for at, segment in enumerate(one.segments)
+            if abs(at - one.current) == 1
+        ]
         # With two criteria one share rises as the other falls: report the one that rises.
         return min(
             changes,
@@ -208,10 +197,10 @@ def decide(
     for candidate in candidates:
         readings = list(zip(candidate.values, weighted, strict=True))
         lacked = [k for k, (reading, one) in enumerate(readings) if reading is None and _counts(one)]
-        missed = [k for k, (reading, one) in enumerate(readings) if reading and _misses_threshold(reading, one)]
+        limits = [(reading, *_thresholds(one)) for reading, one in readings]
+        missed = [k for k, (reading, low, high) in enumerate(limits) if reading and not low <= reading.value <= high]
         if lacked or missed:
-            reason = "lacks" if lacked else "misses"
-            excluded.append(ExcludedCandidate(candidate, reason, (lacked or missed)[0]))
+            excluded.append(ExcludedCandidate(candidate, "lacks" if lacked else "misses", (lacked or missed)[0]))
         else:
             eligible.append(candidate)
     shares = np.array([criterion.share for criterion in weighted])
@@ -243,14 +232,12 @@ def _weigh_criteria(
         0.0 if why else criterion.criterion.weight for criterion, why in zip(criteria, muted_reasons, strict=True)
     ]
     if not sum(weights):
-        nothing = Sentence("No criterion that counts has a weight, so that nothing can be chosen.")
-        muted_here = [
-            Sentence("The dimension does not count here.") if set(muted_reasons) - {None, "no_direction"} else "",
-            Sentence("No source says whether a higher score is the better one.")
-            if "no_direction" in muted_reasons
-            else "",
-        ]
-        raise InputError(sentences(nothing, *muted_here, Sentence("Give one a weight.")))
+        told = [Sentence("No criterion that counts has a weight, so that nothing can be chosen.")]
+        if set(muted_reasons) - {None, "no_direction"}:
+            told.append(Sentence("The dimension does not count here."))
+        if "no_direction" in muted_reasons:
+            told.append(Sentence("No source says whether a higher score is the better one."))
+        raise InputError(sentences(*told, Sentence("Give one a weight.")))
     return [
         replace(criterion, share=weight / sum(weights), muted_reason=why)
         for criterion, weight, why in zip(criteria, weights, muted_reasons, strict=True)
@@ -275,26 +262,26 @@ def reason_key(criterion: ResolvedCriterion, why: str) -> str:
     return f"{'dimension' if criterion.criterion.of in DIMENSIONS else 'score'}_{why}"
 
 
+def _thresholds(criterion: ResolvedCriterion) -> tuple[float, float]:
+    """The least and the largest value that it allows."""
+    low, high = criterion.criterion.at_least, criterion.criterion.at_most
+    if criterion.muted_reason:
+        return -math.inf, math.inf
+    return -math.inf if low is None else low, math.inf if high is None else high
+
+
 def _counts(criterion: ResolvedCriterion) -> bool:
     """Whether a model without a value of it cannot be chosen."""
-    has_threshold = (criterion.criterion.at_least, criterion.criterion.at_most) != (None, None)
-    return criterion.share > 0 or (not criterion.muted_reason and has_threshold)
-
-
-def _misses_threshold(value: CriterionValue, criterion: ResolvedCriterion) -> bool:
-    low, high = criterion.criterion.at_least, criterion.criterion.at_most
-    is_missed = (low is not None and value.value < low) or (high is not None and value.value > high)
-    return is_missed and not criterion.muted_reason
+    return criterion.share > 0 or _thresholds(criterion) != (-math.inf, math.inf)
 
 
 def _is_threshold_within_error(value: CriterionValue | None, criterion: ResolvedCriterion) -> bool:
     """Whether a threshold that is met lies within the value's interval."""
-    if value is None or criterion.muted_reason:
+    if value is None:
         return False
     lower = -math.inf if value.lower is None else value.lower
     upper = math.inf if value.upper is None else value.upper
-    ends = (criterion.criterion.at_least, criterion.criterion.at_most)
-    return any(end is not None and lower < end < upper for end in ends)
+    return any(lower < end < upper for end in _thresholds(criterion))
 
 
 def _utilities(eligible: Sequence[Candidate], criteria: Sequence[ResolvedCriterion]) -> tuple[np.ndarray, np.ndarray]:
@@ -373,9 +360,7 @@ def pareto_statuses(eligible: Sequence[Candidate], criteria: Sequence[ResolvedCr
     A model dominates another if it is at least as good in everything and better in something: surely, if that holds for
     its worse limits against the other's better limits.
     """
-    counted = {
-        k: 1.0 if criterion.higher_is_better else -1.0 for k, criterion in enumerate(criteria) if criterion.share
-    }
+    counted = {k: 1.0 if one.higher_is_better else -1.0 for k, one in enumerate(criteria) if one.share}
 
     def goodness(end: str, unknown: float = math.nan) -> np.ndarray:  # (n, k): the more the better
         limits = [[getattr(candidate.values[k], end) for k in counted] for candidate in eligible]
@@ -455,7 +440,7 @@ def record_choice(
     rule: Rule, decision: Decision, benchmark: Mapping[str, Any] | None, choice_id: str, chosen_at: datetime
 ) -> RuleChoiceRow:
     """The row for a rule's choice; its outcome is added later."""
-    remark = task_remark(rule, benchmark)
+    remark, asked = task_remark(rule, benchmark), benchmark or {}
     chosen = decision.chosen
     totals = decision.totals if chosen else ()
     candidates = [*decision.candidates, *(excluded.candidate for excluded in decision.excluded)]
@@ -470,8 +455,8 @@ def record_choice(
     return RuleChoiceRow(
         rule_id=rule.rule_id,
         choice_id=choice_id,
-        task=None if benchmark is None else benchmark["benchmark"],
-        metric=None if benchmark is None else benchmark["metric"],
+        task=asked.get("benchmark"),
+        metric=asked.get("metric"),
         candidates=sorted(candidate.run_id for candidate in candidates),
         n=decision.n,
         n_meeting=len(decision.candidates),

@@ -118,22 +118,15 @@ def flatten(record: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of a run with JSON objects flattened; empty lists, NULL and empty texts become None."""
     fields: dict[str, Any] = {}
     for name, value in record.items():
-        if name in JSON_FIELDS:
-            fields |= _flatten_json(name, value and json.loads(value))
-        else:
-            fields[name] = _none_if_empty(value)
+        fields |= _flatten(name, json.loads(value) if value and name in JSON_FIELDS else value)
     return fields
 
 
 def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[Difference]:
     """The fields that differ, in the order of the records; a missing field counts as None."""
     fields, other_fields = flatten(one), flatten(other)
-    names = dict.fromkeys([*fields, *other_fields])
-    return [
-        Difference(name, fields.get(name), other_fields.get(name))
-        for name in names
-        if fields.get(name) != other_fields.get(name)
-    ]
+    pairs = {name: (fields.get(name), other_fields.get(name)) for name in [*fields, *other_fields]}
+    return [Difference(name, *pair) for name, pair in pairs.items() if pair[0] != pair[1]]
 
 
 def without_incidental(fields: list[Difference]) -> list[Difference]:
@@ -155,16 +148,11 @@ def comparability(*runs: Run) -> Comparability:
     return Comparability(not reasons, by_words, tuple(reasons))
 
 
-def _flatten_json(name: str, value: Any) -> dict[str, Any]:
-    if isinstance(value, dict):
-        return {
-            key: part for inner, held in value.items() for key, part in _flatten_json(f"{name}.{inner}", held).items()
-        }
-    return {name: _none_if_empty(value)}
-
-
-def _none_if_empty(value: Any) -> Any:
-    return None if value is None or value in ("", [], {}) else value
+def _flatten(name: str, value: Any) -> dict[str, Any]:
+    if value and isinstance(value, dict):
+        parts = (_flatten(f"{name}.{inner}", held) for inner, held in value.items())
+        return {key: part for of_inner in parts for key, part in of_inner.items()}
+    return {name: None if value in (None, "", [], {}) else value}
 
 
 # --- profiles ----------------------------------------------------------------------------------------------------
@@ -196,24 +184,18 @@ def layer_differences(one: pl.DataFrame, other: pl.DataFrame) -> tuple[list[Laye
     )
     logs = np.log(both["value"].to_numpy()) - np.log(both["value_other"].to_numpy())
     blocks, other_blocks = (common_blocks(both[name]) for name in ("blocks", "blocks_other"))
-    is_paired = False
-    if both.height and blocks is not None and other_blocks is not None and blocks.shape == other_blocks.shape:
-        is_paired = True
+    is_paired = blocks is not None and other_blocks is not None and blocks.shape == other_blocks.shape
+    if blocks is not None and other_blocks is not None and is_paired:
         limits = simultaneous_limits(logs, np.log(blocks) - np.log(other_blocks))
         half_widths = limits.critical * limits.errors
     else:
         errors = np.hypot(*(_log_errors(both[f"lower{end}"], both[f"upper{end}"]) for end in ("", "_other")))
         n_looks = max(1, int(np.isfinite(errors).sum()))
         half_widths = errors * float(special.ndtri(1 - LEVEL / 2 / n_looks))
-    rows = [
-        LayerDifference(
-            layer,
-            math.expm1(log),
-            math.expm1(log - within) if math.isfinite(within) else None,
-            math.expm1(log + within) if math.isfinite(within) else None,
-        )
-        for layer, log, within in zip(both["layer"], logs.tolist(), half_widths.tolist(), strict=True)
-    ]
+    rows = []
+    for layer, log, within in zip(both["layer"], logs.tolist(), half_widths.tolist(), strict=True):
+        ends = (math.expm1(log - within), math.expm1(log + within)) if math.isfinite(within) else (None, None)
+        rows.append(LayerDifference(layer, math.expm1(log), *ends))
     return rows, is_paired
 
 
@@ -330,11 +312,11 @@ def compare_all_answers(a: pl.DataFrame, b: pl.DataFrame) -> list[tuple[Question
     """
     named = (_with_matched_filter(a, b), _with_matched_filter(b, a))
     of_a, of_b = (frame.partition_by(QuestionSet._fields, as_dict=True) for frame in named)
-    comparisons = []
-    for key in sorted(of_a.keys() & of_b.keys(), key=str):
-        if not of_a[key].join(of_b[key], on="doc_hash", how="semi").is_empty():
-            comparisons.append((QuestionSet(*map(str, key)), compare_answers(of_a[key], of_b[key])))
-    return comparisons
+    return [
+        (QuestionSet(*map(str, key)), compare_answers(of_a[key], of_b[key]))
+        for key in sorted(of_a.keys() & of_b.keys(), key=str)
+        if not of_a[key].join(of_b[key], on="doc_hash", how="semi").is_empty()
+    ]
 
 
 def mcnemar(only_a: int, only_b: int) -> float:
@@ -370,9 +352,7 @@ def _is_right_or_wrong(values: pl.Series) -> bool:
 
 def _count_discordant(both: pl.DataFrame) -> tuple[int, int]:
     """Questions that only A or only B has right; repetitions that differ count for neither."""
-    right_a = both.filter((pl.col("value") == 1) & (pl.col("value_b") == 0)).height
-    right_b = both.filter((pl.col("value") == 0) & (pl.col("value_b") == 1)).height
-    return right_a, right_b
+    return both.filter(value=1, value_b=0).height, both.filter(value=0, value_b=1).height
 
 
 # --- the loss on a text -----------------------------------------------------------------------------------------

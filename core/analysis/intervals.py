@@ -199,22 +199,21 @@ def rank_intervals(units: pl.DataFrame, *, largest_first: bool = True) -> Ranks:
             return np.hypot(errors[rows][:, None], errors[None, :])
         return jackknife_error(blocks[rows][:, None, :] - blocks[None, :, :])
 
-    def is_above(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Whether these units are surely above, and surely below, each unit: (rows, n) both."""
+    low, high, next_leader = np.ones(n, dtype=int), np.full(n, n, dtype=int), np.full(n, n, dtype=int)
+    like_first: list[str] = []
+    for rows in np.array_split(np.arange(n), max(1, n * n // 200_000)) if n else ():
         gap = values[rows][:, None] - values[None, :]
         reach = critical * np.maximum(of_pairs(rows), 1e-12)
-        return gap > reach, gap < -reach
-
-    low, high = np.ones(n, dtype=int), np.full(n, n, dtype=int)
-    for rows in np.array_split(np.arange(n), max(1, n * n // 200_000)):
-        above, below = is_above(rows)
-        low[rows] += below.sum(1)
+        above = gap > reach  # whether these units are surely above each one: (rows, n)
+        low[rows] += (gap < -reach).sum(1)
         high[rows] -= above.sum(1)
+        apart = above & (np.arange(n) > rows[:, None])
+        next_leader[rows] = np.where(apart.any(1), apart.argmax(1), n)
+        if 0 in rows:
+            like_first = [names[at] for at in np.flatnonzero(~above[0])]
     leaders: list[str] = []
     while (start := len(leaders)) < n:
-        apart = is_above(np.array([start]))[0][0, start + 1 :]
-        leaders += [names[start]] * (1 + (int(np.argmax(apart)) if apart.any() else len(apart)))
-    like_first = [names[at] for at in np.flatnonzero(~is_above(np.array([0]))[0][0])] if n else []
+        leaders += [names[start]] * int(next_leader[start] - start)
     frame = known.select(
         "unit",
         "value",

@@ -228,9 +228,8 @@ def excess_of_published(layer_plan: LayerPlan) -> list[PlanOutcomeRow]:
 def rules_with_same_blocks(layer_plan: LayerPlan) -> list[str]:
     """The published rules that choose the plan's set."""
     rows = block_prices(layer_plan.outcomes, layer_plan.decisive_text)
-    return [
-        rule for rule in PUBLISHED if any(row.rule == rule and row.blocks == layer_plan.plan.blocks for row in rows)
-    ]
+    choosing = {row.rule for row in rows if row.blocks == layer_plan.plan.blocks}
+    return [rule for rule in PUBLISHED if rule in choosing]
 
 
 def pareto_front(rows: Iterable[PlanOutcomeRow]) -> list[PlanOutcomeRow]:
@@ -338,14 +337,13 @@ class LayerDirections:
 
 def layer_directions(layer_plan: LayerPlan, text: str = "held_out") -> list[LayerDirections]:
     rows = [row for row in layer_plan.of(text, "loss") if row.unit == "layer"]
-    layers = sorted({row.blocks[0] for row in rows if row.rule == "projection"})
-    points = []
-    for layer in layers:
-        of_layer = [row for row in rows if row.blocks == [layer]]
-        chosen = next((row for row in of_layer if row.rule == "projection" and row.is_chosen), None)
-        d2 = next((row.rank for row in of_layer if row.rule == "projection_d2"), None)
-        points.append(LayerDirections(layer, chosen.rank if chosen else None, d2, chosen))
-    return points
+    chosen = {row.blocks[0]: row for row in rows if row.rule == "projection" and row.is_chosen}
+    d2 = {row.blocks[0]: row.rank for row in rows if row.rule == "projection_d2"}
+    return [
+        LayerDirections(layer, price.rank if price else None, d2.get(layer), price)
+        for layer in sorted({row.blocks[0] for row in rows if row.rule == "projection"})
+        for price in (chosen.get(layer),)
+    ]
 
 
 @dataclass(frozen=True)

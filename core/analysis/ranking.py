@@ -7,7 +7,7 @@ model by exact repository and revision; any weaker match is labelled.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -70,12 +70,18 @@ class RankingGroup:
         return sorted(self.rows["dtype"].unique().to_list())
 
 
-def groups(runs: pl.DataFrame, *, include_vetoed: bool = False) -> list[RankingGroup]:
-    """The comparable groups among the runs on unchanged text, largest first.
+def groups(runs: pl.DataFrame, keys: Sequence[str] = GROUP_KEYS, *, include_vetoed: bool = False) -> list[RankingGroup]:
+    """The comparable groups among the runs on unchanged text, largest first; `keys` are what their runs have in common.
 
     Runs that a check vetoes are left out (`vetoed` returns them) unless `include_vetoed`.
     """
-    return _build_groups(runs, GROUP_KEYS, include_vetoed)
+    text = runs.filter(pl.col("pass") == "text", pl.lit(include_vetoed) | ~_is_vetoed())
+    all_groups = [
+        RankingGroup(dict(zip(keys, values, strict=True)), rows)
+        for values, alike in text.sort("name", "run_id", nulls_last=True).group_by(keys, maintain_order=True)
+        for rows in from_largest(alike, "n_points", lambda largest: (1 - N_TOLERANCE) * largest)
+    ]
+    return sorted(all_groups, key=lambda group: -group.rows.height)
 
 
 def natural_sort_key() -> pl.Expr:
@@ -152,22 +158,8 @@ def across_tokenizers(
     of_types = [column for column in of_words.columns if column != "run_id"]
     measured = runs.filter(pl.col("words_hash").is_not_null()).drop(of_types, strict=False)
     joined = measured.join(of_words, on="run_id", how="inner", maintain_order="left")
-    all_groups = _build_groups(joined, WORD_KEYS, include_vetoed)
+    all_groups = groups(joined, WORD_KEYS, include_vetoed=include_vetoed)
     return [group for group in all_groups if group.rows["model_id"].n_unique() > 1]
-
-
-def _build_groups(runs: pl.DataFrame, keys: tuple[str, ...], include_vetoed: bool) -> list[RankingGroup]:
-    if runs.is_empty():
-        return []
-    text = runs.filter(pl.col("pass") == "text")
-    text = text if include_vetoed else text.filter(~_is_vetoed())
-    text = text.sort(["name", "run_id"], nulls_last=True)
-    all_groups = [
-        RankingGroup(dict(zip(keys, values, strict=True)), rows)
-        for values, alike in text.group_by(keys, maintain_order=True)
-        for rows in from_largest(alike, "n_points", lambda largest: (1 - N_TOLERANCE) * largest)
-    ]
-    return sorted(all_groups, key=lambda group: -group.rows.height)
 
 
 def from_largest(rows: pl.DataFrame, column: str, least: Callable[[Any], float]) -> list[pl.DataFrame]:
@@ -216,26 +208,26 @@ def with_scores(runs: pl.DataFrame, scores: pl.DataFrame, *, include_partial: bo
     called, called_as_it_stands = _with_both_names(runs), _with_both_names(as_it_stands)
     off_the_hub = runs.filter(pl.col("repository").ne_missing(pl.col("reference")))
     by_alias = offered.filter(pl.col("score_name_in_source") != pl.col("score_repository"))
+    by_name, by_call = {"reference": "score_name_in_source"}, {"called": "score_repository"}
+    by_revision = {"revision": "score_revision"}, {"requested_revision": "score_revision"}
     candidates = [
         # An alias of a reference takes no score from the reference itself.
-        _match_scores(runs, own_named, "own", reference="score_name_in_source", requested_revision="score_revision"),
-        _match_scores(runs, own_named, "own", reference="score_name_in_source", revision="score_revision"),
-        _match_scores(as_it_stands, own_unnamed, "own", reference="score_name_in_source"),
-        _match_scores(called, own_named, "own", called="score_repository", revision="score_revision"),
-        _match_scores(called, own_named, "own", called="score_repository", requested_revision="score_revision"),
-        _match_scores(called_as_it_stands, own_unnamed, "own", called="score_repository"),
-        _match_scores(called, named, "exact", called="score_repository", revision="score_revision"),
-        _match_scores(called, named, "exact", called="score_repository", requested_revision="score_revision"),
-        _match_scores(called, unnamed, "revision_not_stated", called="score_repository"),
-        _match_scores(off_the_hub, by_alias, "mapped", reference="score_repository"),
-        _match_scores(runs, unnamed, "base", base_repository="score_repository"),
+        *(("own", runs, own_named, by_name | how) for how in by_revision[::-1]),
+        ("own", as_it_stands, own_unnamed, by_name),
+        *(("own", called, own_named, by_call | how) for how in by_revision),
+        ("own", called_as_it_stands, own_unnamed, by_call),
+        *(("exact", called, named, by_call | how) for how in by_revision),
+        ("revision_not_stated", called, unnamed, by_call),
+        ("mapped", off_the_hub, by_alias, {"reference": "score_repository"}),
+        ("base", runs, unnamed, {"base_repository": "score_repository"}),
     ]
-    matched = candidates[0]
-    for weaker in candidates[1:]:
-        if weaker.is_empty():
-            continue
-        fresh = weaker.join(matched, on=["run_id", *SCORE_KEYS], how="anti", nulls_equal=True)
-        matched = pl.concat([matched, fresh], how="diagonal")
+    joined = [
+        of_runs.join(of, left_on=list(by), right_on=list(by.values()), coalesce=False, maintain_order="left_right")
+        .drop("called", strict=False)
+        .with_columns(score_match=pl.lit(match), _place=pl.lit(place))
+        for place, (match, of_runs, of, by) in enumerate(candidates)
+    ]
+    matched = _best_scores(pl.concat(joined), runs)
     without = runs.join(matched, on="run_id", how="anti").with_columns(score_match=pl.lit("none"))
     return pl.concat([matched, without], how="diagonal").drop("score_revision")
 
@@ -271,57 +263,33 @@ def _with_both_names(runs: pl.DataFrame) -> pl.DataFrame:
     return pl.concat([by_repository, other])
 
 
-_OF_MATCHES = {
-    "score_match": pl.String(),
-    "score_variants": pl.UInt32(),
-    "score_sources": pl.UInt32(),
-    "score_lowest": pl.Float64(),
-    "score_highest": pl.Float64(),
-}
-"""Columns that a match adds to those of run and score."""
-
-
-def _match_scores(runs: pl.DataFrame, scores: pl.DataFrame, match: str, **columns: str) -> pl.DataFrame:
-    """Join runs and scores on `columns` (run column -> score column); one row per run and benchmark."""
-    left, right = list(columns), list(columns.values())
+def _best_scores(joined: pl.DataFrame, runs: pl.DataFrame) -> pl.DataFrame:
+    """One row per run and benchmark, of the first `_place` where they meet; `joined` has all their meetings."""
     one_score, variant = ["run_id", *SCORE_KEYS], ["score_dtype", "score_chat_template"]
-    order = runs.select("run_id").unique(maintain_order=True).with_row_index("_order")
-    joined = runs.join(
-        scores, left_on=left, right_on=right, how="inner", coalesce=False, maintain_order="left_right"
-    ).drop("called", strict=False)
-    if joined.is_empty():  # as most are, and the rest takes ten times as long as the join
-        return joined.with_columns(pl.lit(None, kind).alias(name) for name, kind in _OF_MATCHES.items())
+    is_own_dtype = pl.when(pl.col("score_dtype") == pl.col("dtype")).then(0)
+    order = {
+        "_place": False,
+        "_order": False,
+        "score_is_partial": False,
+        "_strangeness": False,
+        "score_as_of": True,
+        "score_source": False,
+    }
     ranked = (
-        joined.join(order, on="run_id", how="left", maintain_order="left")
-        .with_columns(
-            _strangeness=pl.when(pl.col("score_dtype") == pl.col("dtype"))
-            .then(0)
-            .when(pl.col("score_dtype").is_null())
-            .then(1)
-            .otherwise(2)
-        )
-        .sort(
-            "_order",
-            "score_is_partial",
-            "_strangeness",
-            "score_as_of",
-            "score_source",
-            descending=[False, False, False, True, False],
-            nulls_last=True,
-            maintain_order=True,
-        )
+        joined.filter(pl.col("_place") == pl.col("_place").min().over(one_score))
+        .join(runs.select("run_id").with_row_index("_order"), on="run_id", maintain_order="left")
+        .with_columns(_strangeness=is_own_dtype.when(pl.col("score_dtype").is_null()).then(1).otherwise(2))
+        .sort(list(order), descending=list(order.values()), nulls_last=True, maintain_order=True)
     )
     settings = (*variant, "score_is_partial", "unit")
     same_setting = pl.all_horizontal(pl.col(name).eq_missing(pl.col(name).first().over(one_score)) for name in settings)
-    counted = ranked.with_columns(
-        score_match=pl.lit(match), score_variants=pl.struct(variant).n_unique().over(one_score)
-    ).filter(same_setting)
+    counted = ranked.with_columns(score_variants=pl.struct(variant).n_unique().over(one_score)).filter(same_setting)
     with_sources = counted.with_columns(
         score_sources=pl.col("score_source").n_unique().over(one_score),
         score_lowest=pl.col("score").min().over(one_score),
         score_highest=pl.col("score").max().over(one_score),
     )
-    return with_sources.unique(one_score, keep="first", maintain_order=True).drop("_order", "_strangeness")
+    return with_sources.unique(one_score, keep="first", maintain_order=True).drop("_place", "_order", "_strangeness")
 
 
 def list_benchmarks(scored: pl.DataFrame, *within: str) -> pl.DataFrame:

@@ -128,12 +128,14 @@ class Relation:
         if self.answer not in RELATED:
             return result
         if corrected is None:
-            return replace(result, answer="cannot_tell", reasons=("picked",))
-        if corrected > LEVEL:
-            return replace(result, answer="cannot_tell", reasons=("search",))
-        if self.lower is None or self.upper is None or self.lower <= 0 <= self.upper:
-            return replace(result, answer="cannot_tell", reasons=("interval_holds_zero",))
-        return replace(result, answer="hint")
+            why = "picked"
+        elif corrected > LEVEL:
+            why = "search"
+        elif self.lower is None or self.upper is None or self.lower <= 0 <= self.upper:
+            why = "interval_holds_zero"
+        else:
+            return replace(result, answer="hint")
+        return replace(result, answer="cannot_tell", reasons=(why,))
 
 
 @dataclass(frozen=True)
@@ -223,14 +225,12 @@ def evaluate_ranks(x: np.ndarray, y: np.ndarray, sign: Sign = "negative", *, few
     )
 
 
-def detectable_rho(n: int) -> float | None:
-    """The smallest |rho| that a test of n models at 5 percent detects with a power of 80 percent; None below 5.
+def detectable_rho(n: int) -> float:
+    """The smallest |rho| that a test of n models, five or more, at 5 percent detects with a power of 80 percent.
 
     The critical value is that of Student's t; around it Fisher's z has the variance (1 + rho^2 / 2) / (n - 3) (Bonett and
     Wright 2000, doi 10.1007/BF02294183).
     """
-    if n < FEWEST_EXPLORATORY:
-        return None
     t = special.stdtrit(n - 2, 1 - LEVEL / 2)
     least = math.atanh(t / math.sqrt(n - 2 + t * t))
 
@@ -366,7 +366,7 @@ class SpecificationCurve:
     def as_exploratory(self, p_values: Mapping[str, float], n_looks: int) -> SpecificationCurve:
         """As `Relation.as_exploratory`, with the corrected p of each specification."""
         relations = {name: one.as_exploratory(p_values.get(name), n_looks) for name, one in self.relations.items()}
-        corrected = tuple(relations[name].corrected_p for name in self.search.names)
+        corrected = {name: relations[name].corrected_p for name in self.search.rho}
         return replace(self, relations=relations, search=replace(self.search, adjusted_p=corrected))
 
 
@@ -570,9 +570,8 @@ def _unregistered_relation(windows: pl.DataFrame, place: str) -> Relation:
     places = {place: _document_units(windows, place) for place in PLACES}
     dimensions = {place: units["dimension"].to_list() for place, units in places.items()}
     search = search_dimensions(dimensions, places[PLACES[0]]["performance"].to_list())
-    p_values = dict(zip(search.names, search.adjusted_p, strict=True))
-    n_looks = sum(p is not None for p in search.adjusted_p)
-    return relate(_window_units(windows, place), PUBLISHED_SIGN).as_exploratory(p_values[place], n_looks)
+    n_looks = sum(p is not None for p in search.adjusted_p.values())
+    return relate(_window_units(windows, place), PUBLISHED_SIGN).as_exploratory(search.adjusted_p[place], n_looks)
 
 
 def _window_units(windows: pl.DataFrame, place: str) -> pl.DataFrame:

@@ -144,7 +144,6 @@ def kendall(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
 
 def _concordant_excess(x: np.ndarray, y: np.ndarray) -> float:
     """Concordant minus discordant pairs."""
-    x, y = np.asarray(x), np.asarray(y)
     rows = max(1, 2**20 // len(x))  # in chunks: all pairs of thousands of models take a gigabyte
     excess = 0.0
     for start in range(0, len(x), rows):
@@ -261,22 +260,21 @@ def rho_after_one_swap(n: int) -> float:
 class DimensionSearch:
     """The largest of many coefficients, with p adjusted for the search."""
 
-    names: tuple[str, ...]
-    rho: tuple[float | None, ...]
+    rho: Mapping[str, float | None]
     """Of each column; None where it is constant, or fewer than 5 units have it."""
-    adjusted_p: tuple[float | None, ...]
+    adjusted_p: Mapping[str, float | None]
     """Of each, against the permutation distribution of the maximum: family-wise error over the whole search."""
     best: str | None
     n: int
 
     @property
     def largest(self) -> float | None:
-        return self.rho[self.names.index(self.best)] if self.best is not None else None
+        return None if self.best is None else self.rho[self.best]
 
     @property
     def p(self) -> float | None:
         """Adjusted p of the largest coefficient."""
-        return self.adjusted_p[self.names.index(self.best)] if self.best is not None else None
+        return None if self.best is None else self.adjusted_p[self.best]
 
 
 def search_dimensions(columns: Mapping[str, Numbers], performance: Numbers) -> DimensionSearch:
@@ -290,16 +288,16 @@ def search_dimensions(columns: Mapping[str, Numbers], performance: Numbers) -> D
     y = scores[scored]
     table = [to_floats(values)[scored] for values in columns.values()]
     p_values = search_pairs(np.array(table).reshape(len(table), len(y)), y[None])[:, 0]
-    rho: list[float | None] = []
-    z = []
-    for x, p in zip(table, p_values, strict=True):
+    rho: dict[str, float | None] = dict.fromkeys(columns)
+    adjusted: dict[str, float | None] = dict.fromkeys(columns)
+    z = {}
+    for name, x, p in zip(columns, table, p_values, strict=True):
         has = np.isfinite(x)
-        coefficient = None if math.isnan(p) or len(set(y[has])) < 2 else spearman(x[has], y[has])
-        rho.append(coefficient)
-        z.append(-1.0 if coefficient is None else abs(coefficient) * math.sqrt(has.sum() - 1))
-    best = list(columns)[int(np.argmax(z))] if max(z, default=-1.0) >= 0 else None
-    adjusted = tuple(None if coefficient is None else float(p) for coefficient, p in zip(rho, p_values, strict=True))
-    return DimensionSearch(tuple(columns), tuple(rho), adjusted, best, len(y))
+        if not math.isnan(p) and len(set(y[has])) > 1:
+            coefficient = spearman(x[has], y[has])
+            rho[name], adjusted[name] = coefficient, float(p)
+            z[name] = abs(coefficient) * math.sqrt(has.sum() - 1)
+    return DimensionSearch(rho, adjusted, max(z, key=z.__getitem__, default=None), len(y))
 
 
 def search_pairs(dimensions: np.ndarray, scores: np.ndarray) -> np.ndarray:

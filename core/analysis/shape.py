@@ -57,11 +57,8 @@ def judge_profile(profile: Profile, controls: Sequence[Profile] = (), failed: Se
     core = [logs for specification, logs in read if specification.is_core and logs]
     judged = replace(profile, claims=claims, controls=compare_with_controls(profile, controls))
     verdicts = {claim: _judge_claim(judged, claim, core, failed) for claim in CLAIMS}
-    clouds = [
-        cloud
-        for cloud in CLOUDS
-        if any(row.cloud == cloud and row.estimator == REFERENCE.estimator for row in profile.estimates)
-    ]
+    measured = {row.cloud for row in profile.estimates if row.estimator == REFERENCE.estimator}
+    clouds = [cloud for cloud in CLOUDS if cloud in measured]
     return replace(
         judged,
         extrema=[row for cloud in clouds for row in find_extrema(profile, cloud)],

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from core.analysis.ranking import own_runs
 from core.commands.context import ingest_waiting, selected_warehouse, warn
-from core.commands.measure import measure_all, show_terms
+from core.commands.measure import expanded, measure_all, show_terms
 from core.errors import InputError, ResourceError, Sentence, WorkdimError
 from core.files import MODELS, PROJECT, READ_ONLY
 from core.registry.protocols import find_protocol
@@ -50,7 +50,7 @@ def demo(options: argparse.Namespace) -> int:
             tell("{model} is measured already.", model=request.model)
         else:
             missing.append(request)
-    code = measure_all(missing, warehouse)
+    code = measure_all(expanded(missing), warehouse)
     return code if code or options.no_app else serve(warehouse.path, options.port)
 
 

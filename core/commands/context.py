@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,16 +63,14 @@ def selected_warehouse(options: argparse.Namespace) -> Warehouse:
     return Warehouse(options.warehouse or default_warehouse())
 
 
-def show_records(
-    options: argparse.Namespace, records: Any, lines: Callable[[], Iterable[str]], none: Sentence | None = None
-) -> None:
+def show_records(options: argparse.Namespace, records: Any, lines: Iterable[str], none: Sentence | None = None) -> None:
     """Print records for a program (--json); for people the lines, or of an empty list that there is `none`."""
     if options.json:
         say_json(records)
     elif none is not None and not records:
         tell(none)
     else:
-        say(*lines())
+        say(*lines)
 
 
 def write_out(out: Path, content: bytes, option: str = "--out") -> None:

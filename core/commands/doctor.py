@@ -69,7 +69,7 @@ def doctor(options: argparse.Namespace) -> int:
         width = max(cell_len(worded(name)) for name in facts)
         yield from (f"{pad(worded(name), width)}  {worded(value)}" for name, value in facts.items())
 
-    show_records(options, facts | {"problems": [asdict(problem) for problem in problems]}, lines)
+    show_records(options, facts | {"problems": [asdict(problem) for problem in problems]}, lines())
     return 1 if any(problem.is_serious for problem in problems) else 0
 
 
@@ -234,5 +234,5 @@ def check_measurement(options: argparse.Namespace) -> int:
         )
 
     record = {"is_right": result.is_within_tolerance, "n_missing": result.n_missing, "values": result.values.to_dicts()}
-    show_records(options, record, lines)
+    show_records(options, record, lines())
     return 0 if result.is_within_tolerance else 1

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import fields
 from typing import Any, TypeVar
 
 from core.commands.context import fail, selected_warehouse, show_records, warn, worst
 from core.errors import InputError, Sentence, nothing_yet, sentences
+from core.files import max_parallel_jobs
 from core.ids import SHORT_ID
 from core.limits import watched
 from core.questions.record import as_record
@@ -19,6 +20,7 @@ from core.runs.execution import load_layer_plan, load_measurement, load_scores, 
 from core.runs.jobs import ERROR_FILE, STATES, JobStatus, find_job, list_jobs, remove_job, submit
 from core.terminal.output import say, tell
 from core.terminal.progress import ProgressBar
+from core.wording.labels import text_name
 
 RECORD = {
     "job_id": "job.job_id",
@@ -45,31 +47,43 @@ def run_each(
     configs: Sequence[Any],
     warehouse,
     report: Callable[[JobStatus], int],
-    title: Callable[[Any, int], None] = lambda config, number: None,
+    begun: str = "",
     engine=None,
     again: bool = False,
+    at_once: bool = False,
 ) -> int:
-    """Do one request after the other, each in its own process; a failed one does not stop the next. Returns an exit code, where
-    `report` gives that of a finished one."""
+    """Do one request after the other, or all that an engine runs at once, each in its own process; a failed one does not stop the
+    others. Returns an exit code, where `report` gives that of a finished one; `begun` is told before each."""
     warehouse.prepare()  # an unusable warehouse is noticed now, not after measuring
     recover(warehouse)
     codes = []
-    for number, config in enumerate(configs, 1):
-        title(config, number)
-        try:
-            status = run_job(submit(config, warehouse, again=again), warehouse, engine)
+    for number, batch in enumerate([configs] if at_once else [[config] for config in configs], 1):
+        if begun:
+            text, how = batch[0].what
+            about = {"model": batch[0].model, "text": text_name(text), "protocol": how}
+            tell(begun, **about, n=number, of=len(configs))
+        submitted = []
+        for config in batch:
+            try:
+                submitted.append(submit(config, warehouse, again=again))
+            except InputError as error:
+                codes.append(fail(error))
+        for status in run_jobs(submitted, engine or local_engine(warehouse)):
             codes.append(report(status) if status.state == "finished" else report_unfinished(status))
-        except InputError as error:
-            codes.append(fail(error))
     return worst(codes)
 
 
-def run_job(job, warehouse, engine=None) -> JobStatus:
-    """Run a job with a progress bar until its process has ended. Ctrl-C cancels it."""
-    engine = engine or (lambda todo, on_progress: jobs.run_jobs(todo, warehouse, 1, on_progress))
-    with ProgressBar(job.config.model) as bar:
-        (status,) = engine([job], bar.follow)
-    return status
+def local_engine(warehouse):
+    """A core.runs.requests.Engine on this machine."""
+    return lambda todo, on_progress: jobs.run_jobs(todo, warehouse, max_parallel_jobs(), on_progress)
+
+
+def run_jobs(submitted: Sequence[Any], engine) -> Iterator[JobStatus]:
+    """Run jobs with a progress bar; yields each when its process has ended. Ctrl-C cancels them."""
+    with ProgressBar(n=len(submitted)) as bar:
+        for status in engine(submitted, bar.follow):
+            bar.ended()
+            yield status
 
 
 def report_end(status: JobStatus, warehouse) -> int:
@@ -140,7 +154,7 @@ def list_(options: argparse.Namespace) -> None:
 
     statuses = list_jobs(selected_warehouse(options))
     none = nothing_yet("measure MODEL")
-    show_records(options, [as_record(status, RECORD) for status in statuses], lambda: jobs_table(statuses), none)
+    show_records(options, [as_record(status, RECORD) for status in statuses], jobs_table(statuses), none)
 
 
 def cancel(options: argparse.Namespace) -> None:
@@ -182,4 +196,5 @@ def resume(options: argparse.Namespace) -> int:
         jobs.start_job(job, warehouse)
         tell("The job {job} continues; see `workdim jobs`.", job=job.job_id[:SHORT_ID])
         return 0
-    return report_end(run_job(job, warehouse), warehouse)
+    (ended,) = run_jobs([job], local_engine(warehouse))
+    return report_end(ended, warehouse)

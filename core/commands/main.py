@@ -15,17 +15,16 @@ import sys
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NoReturn
 
 from core.commands.context import fail, warn
 from core.errors import InputError, ResourceError, Sentence, WorkdimError
+from core.files import version
 from core.limits import bytes_of
 from core.locale import _, speaking, translated, worded
 from core.terminal.output import (
     Fixed,
-    Head,
     WordedFormatter,
     guarded_output,
     name_warehouse,
@@ -106,19 +105,10 @@ def build_parser() -> Parser:
     """The parser of `workdim`; the parsed options carry the name of the verb's function."""
     top = Parser(prog=NAME, add_help=False)
     top.add_argument("-h", "--help", action="help", default=argparse.SUPPRESS)
-    top.add_argument("--version", action="version", version=f"{NAME} {_version()}")
+    top.add_argument("--version", action="version", version=f"{NAME} {version()}")
     declared = tomllib.loads(DECLARED.read_text(encoding="utf-8"))
     Verbs(top, "how many dimensions a language model uses, layer by layer", declared["verbs"], declared["shared"])
     return top
-
-
-def _version() -> str:
-    try:
-        return version(NAME)
-    except PackageNotFoundError:  # run from its folder without installation
-        from core.measure.checkpoint import code_version
-
-        return code_version()
 
 
 def _positive(text: str) -> int:
@@ -178,36 +168,19 @@ class Parser(argparse.ArgumentParser):
     def format_help(self) -> str:
         if self.verbs:
             return self.verbs.overview()
-        self._optionals._group_actions.sort(key=lambda action: action.dest == "json")  # the verb's own come first
-        needed = sorted(self.needed, key=lambda written: not written.startswith("--"))
-        self.usage = " ".join([self.prog, *needed, _("[options]")])
+        self.usage = " ".join([self.prog, *self.needed, _("[options]")])
         return super().format_help()
 
     def print_help(self, file: Any = None) -> None:
-        """Print headings (lines followed by indented ones) in the style of table heads, and commands to be pasted whole."""
-        lines = self.format_help().rstrip().split("\n")
-        after = [*lines[1:], ""]
-        say(
-            *(
-                Head(line)
-                if line[:1] not in ("", " ") and next_line[:2] == "  "
-                else Fixed(line)
-                if line.startswith(f"  {NAME} ")
-                else line
-                for line, next_line in zip(lines, after, strict=True)
-            )
-        )
+        say(*map(Fixed, self.format_help().rstrip().split("\n")))
 
     def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
         """As argparse, but `list` may be left out. Raises InputError, with a suggestion for an unknown option."""
         options, rest = self.parse_known_args(_in_words(self, list(args or ()) or ["--help"]), namespace)
         if rest:
             verb, word = options.parser, rest[0].partition("=")[0]
-            known = {flag: at.dest for flag, at in verb._option_string_actions.items() if flag.startswith("--")}
-            by_field = next((flag for flag, field in known.items() if word == f"--{field}"), word)  # --corpus is --text
-            raise _unknown(
-                Sentence("`{verb}` does not take {word}.", verb=verb.prog, word=rest[0]), by_field, known, verb.prog
-            )
+            problem = Sentence("`{verb}` does not take {word}.", verb=verb.prog, word=rest[0])
+            raise _unknown(problem, word, verb._option_string_actions, verb.prog)
         return options
 
 
@@ -287,17 +260,15 @@ class Verbs:
         of_file = name if self._what == "VERB" else self._parser.prog.removeprefix(f"{NAME} ")
         function = f"{name}_" if name in ("list", "import") else name
         added.set_defaults(function=verb.get("function", f"{of_file}.{function}"), parser=added)
-        if what := verb.get("json"):
-            added.add_argument("--json", action="store_true", help=None if what is True else what)
-        # Suppressed, so that an action keeps a value given before it: `scores --warehouse FILE list`.
-        default = argparse.SUPPRESS if self._what == "ACTION" else None
-        added.add_argument("--warehouse", type=Path, metavar="FILE", default=default, help=argparse.SUPPRESS)
+        added.add_argument("--warehouse", type=Path, metavar="FILE", help=argparse.SUPPRESS)
         added.add_argument("-h", "--help", action="help", help=argparse.SUPPRESS)
         if "actions" in verb:
             Verbs(added, verb["says"], verb["actions"], shared)
         else:
             own = {written: what for written, what in verb.items() if written not in ABOUT_VERBS}
             Arguments(added, added.needed).declare(own, shared)
+        if what := verb.get("json"):
+            added.add_argument("--json", action="store_true", help=None if what is True else what)
 
     @property
     def names(self) -> list[str]:
@@ -318,10 +289,8 @@ class Verbs:
             lines += wrap(translated(verb["says"]), _columns(), " " * (width + 2), f"  {name:<{width}}")
         if self._what == "VERB":
             lines += ["", _("With every verb")]
-            lines += wrap(
-                _("warehouse file (or WORKDIM_WAREHOUSE)"), _columns(), " " * 20, f"  {'--warehouse FILE':<18}"
-            )
-            lines += wrap(_("records for programs (most verbs)"), _columns(), " " * 20, f"  {'--json':<18}")
+            lines += [f"  --warehouse FILE  {_('warehouse file (or WORKDIM_WAREHOUSE)')}"]
+            lines += [f"  --json            {_('records for programs (most verbs)')}"]
         more = _("`{prog} {what} --help` says more of each.").format(prog=prog, what=self._what)
         return "\n".join([*lines, "", more, ""])
 
@@ -343,12 +312,9 @@ def _in_words(top: Parser, line: list[str]) -> list[str]:
     inner = top.verbs.within(verb)
     if inner is None:
         return line
-    position = 0
-    while position < len(rest) and rest[position].startswith("--warehouse"):
-        position += 1 if "=" in rest[position] else 2
-    if position >= len(rest) or rest[position].startswith("-"):
-        return line if {"-h", "--help"} & set(rest) else [verb, *rest[:position], LIST, *rest[position:]]
-    action = rest[position]
+    if not rest or rest[0].startswith("-"):
+        return line if {"-h", "--help"} & set(rest) else [verb, LIST, *rest]
+    action = rest[0]
     if action not in inner.names:
         raise _unknown(Sentence("There is no action '{asked}'.", asked=action), action, inner.names, f"{NAME} {verb}")
     return line

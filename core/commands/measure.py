@@ -11,11 +11,11 @@ from pathlib import Path
 import polars as pl
 
 from core.analysis.plans import mergekit_recipe
-from core.commands.context import existing_warehouse, fail, selected_warehouse, show_records, warn, worst, write_out
-from core.commands.jobs import report_end, request_of, run_each
+from core.commands.context import existing_warehouse, selected_warehouse, show_records, warn, write_out
+from core.commands.jobs import local_engine, report_end, request_of, run_each
 from core.errors import InputError, Sentence, nothing_yet, sentences
-from core.files import max_parallel_jobs, no_folder
-from core.locale import in_language, worded
+from core.files import no_folder
+from core.locale import N_, in_language, worded
 from core.models.packages import terms_before_fetching
 from core.pilots.pilot import find_pilot, pilot_requests, read_pilot
 from core.questions import plan as plan_question
@@ -25,10 +25,8 @@ from core.questions.runs import RECORD, Comparison
 from core.records import BUDGETS, SHIPPED, LayerPlan, PlanConfig, Progress, RunConfig
 from core.registry.estimators import extra_seconds, require_on_request
 from core.registry.protocols import find_protocol
-from core.runs import jobs
-from core.runs.caches import recover
 from core.runs.execution import load_layer_plan
-from core.runs.jobs import STATES, JobStatus, remove_job, submit
+from core.runs.jobs import STATES, JobStatus, remove_job
 from core.runs.requests import (
     expand_request,
     pilot_measurements,
@@ -72,9 +70,7 @@ def measure(options: argparse.Namespace) -> int:
     warehouse = selected_warehouse(options)
     engine = select_engine(options, warehouse)
     configs = with_readable_companions(request, options.models, warehouse)
-    if options.engine == "ray":
-        return measure_parallel(configs, warehouse, options.again, engine)
-    return measure_all(configs, warehouse, options.again, engine)
+    return measure_all(expanded(configs), warehouse, options.again, engine, at_once=options.engine == "ray")
 
 
 def show_terms(models: Iterable[str], show: Callable[[str], None] = say) -> None:
@@ -93,42 +89,15 @@ def _show_costs(protocol_name: str, estimators: Sequence[str]) -> None:
         tell("{name}: about {seconds:.2g} s per layer and text", name=name, seconds=extra_seconds([name]))
 
 
-def measure_all(configs, warehouse, again: bool = False, engine=None, as_one: bool = False) -> int:
-    """Measure one after the other. Returns an exit code.
-
-    `as_one`: measure exactly the requests, without the further draws and texts of their protocols.
-    """
-    parts = configs if as_one else [part for request in configs for part in expand_request(request)]
-
-    def title(config: RunConfig, number: int) -> None:
-        tell(
-            "Measuring {named}, {protocol} ({n} of {of})",
-            named=_request_text(config),
-            protocol=config.protocol,
-            n=number,
-            of=len(parts),
-        )
-
-    return run_each(parts, warehouse, lambda status: report_end(status, warehouse), title, engine, again)
+def expanded(requests: Iterable[RunConfig]) -> list[RunConfig]:
+    """The measurements of the requests: also the further draws and texts of their protocols."""
+    return [part for request in requests for part in expand_request(request)]
 
 
-def measure_parallel(configs, warehouse, again: bool, engine) -> int:
-    """Give all requests to an engine that runs many at once; reports each as it ends. Returns an exit code."""
-    warehouse.prepare()
-    recover(warehouse)
-    codes, submitted = [], {}
-    for config in (part for request in configs for part in expand_request(request)):
-        try:
-            job = submit(config, warehouse, again=again)
-            submitted[job.job_id] = job
-        except InputError as error:
-            codes.append(fail(error))
-    tell("Measuring {n} at once", n=len(submitted))
-    with ProgressBar(Sentence("Measuring"), len(submitted)) as bar:
-        for status in engine(list(submitted.values()), bar.follow):
-            bar.ended()
-            codes.append(report_end(status, warehouse))
-    return worst(codes)
+def measure_all(configs, warehouse, again: bool = False, engine=None, at_once: bool = False) -> int:
+    """Measure one after the other, or all at once where the engine is a cluster. Returns an exit code."""
+    begun = N_("Measuring {of} at once") if at_once else N_("Measuring {model} on {text}, {protocol} ({n} of {of})")
+    return run_each(configs, warehouse, lambda status: report_end(status, warehouse), begun, engine, again, at_once)
 
 
 def calibrate(options: argparse.Namespace) -> None:
@@ -146,10 +115,9 @@ def calibrate(options: argparse.Namespace) -> None:
 
 def estimate_all(configs: Sequence[RunConfig], options: argparse.Namespace) -> int:
     """Print one card for each measurement of the expanded requests; exit code 2 if one of them is refused."""
-    parts = [part for config in configs for part in expand_request(config)]
-    cards = preflight_cards_from_process(parts, selected_warehouse(options))
-    lines = lambda: [line for card in cards for line in ("", *card_lines(card))][1:]  # noqa: E731
-    show_records(options, [asdict(card) for card in cards], lines)
+    cards = preflight_cards_from_process(expanded(configs), selected_warehouse(options))
+    lines = [line for card in cards for line in ("", *card_lines(card))]
+    show_records(options, [asdict(card) for card in cards], lines[1:])
     return 2 if any(card.refusals for card in cards) else 0
 
 
@@ -163,7 +131,7 @@ def select_engine(options: argparse.Namespace, warehouse):
         return lambda todo, on_progress: engine.run_jobs_on_cluster(todo, warehouse, options.address, on_progress)
     if options.address:
         raise InputError("--address needs --engine ray.")
-    return lambda todo, on_progress: jobs.run_jobs(todo, warehouse, max_parallel_jobs(), on_progress)
+    return local_engine(warehouse)
 
 
 def pilot(options: argparse.Namespace) -> int:
@@ -189,7 +157,6 @@ def pilot(options: argparse.Namespace) -> int:
             started.add(name)
             bar.clear()
             tell("  {name}: begun", name=name)
-        bar.name(status.job.config.model)
         bar.follow(status)
 
     with ProgressBar(asked.name, n_requests) as bar:
@@ -237,7 +204,7 @@ def compare(options: argparse.Namespace) -> int:
             return code
     comparison = run_question.ask_comparison(warehouse, run_ids)
     sentence = in_language("en", run_wording.comparison_text, comparison)
-    show_records(options, {"sentence": sentence, **as_record(comparison, RECORD)}, lambda: comparison_lines(comparison))
+    show_records(options, {"sentence": sentence, **as_record(comparison, RECORD)}, comparison_lines(comparison))
     return 0
 
 
@@ -282,9 +249,9 @@ def plan(options: argparse.Namespace) -> int:
     remove = _parse_blocks(options.remove)
     config = plan_request(request_of(PlanConfig, options, budget=budget, budget_unit=unit, remove=remove))
     warehouse = selected_warehouse(options)
+    estimate = plan_estimate_from_process(config, warehouse)  # what is refused is refused before a job starts
     if options.estimate_only:
-        estimate = plan_estimate_from_process(config, warehouse)
-        show_records(options, asdict(estimate), lambda: [_request_text(config), *estimate_lines(estimate)])
+        show_records(options, asdict(estimate), [_request_text(config), *estimate_lines(estimate)])
         return 0
     if options.mergekit and not (folder := Path(options.mergekit).absolute().parent).is_dir():
         raise InputError(no_folder(folder))
@@ -294,7 +261,6 @@ def plan(options: argparse.Namespace) -> int:
         )
     show_terms([options.model], warn if options.json else say)
     engine = select_engine(options, warehouse)
-    estimate = plan_estimate_from_process(config, warehouse)  # what is refused is refused before a job starts
     if not options.json:
         say(Sentence("Planning {model} on {text}", model=config.model, text=config.corpus), *estimate_lines(estimate))
 
@@ -319,14 +285,14 @@ def _show_plans(options: argparse.Namespace) -> int:
     if options.list is not None:
         all_plans = runs.list_plans(warehouse)
         plans = all_plans.filter(pl.col("note") == options.list if options.list else pl.col("note").ne_missing(SHIPPED))
-        show_records(options, plans.to_dicts(), lambda: plans_table(plans), nothing_yet("plan MODEL --verify"))
+        show_records(options, plans.to_dicts(), plans_table(plans), nothing_yet("plan MODEL --verify"))
         if (n := all_plans.height - plans.height) and not (options.list or options.json):
             tell("Plans that came with Workdim: {n}, `workdim plan --list {tag}`.", n=n, tag=SHIPPED)
         return 0
     answer = plan_question.ask(warehouse, options.show)
     plan = answer.layer_plan.plan
     more = [*sibling_lines(answer.sibling, plan), *readable_lines(answer.readable, plan)]
-    show_records(options, plan_record(answer), lambda: [*plan_lines(answer.layer_plan), *more])
+    show_records(options, plan_record(answer), [*plan_lines(answer.layer_plan), *more])
     return _write_recipe(answer.layer_plan, options)
 
 

@@ -119,7 +119,7 @@ def trace(options: argparse.Namespace) -> int:
         counted = _count_states(comparisons, len(embedded.added))
         return [counted, head, "", *_number_lines(comparisons), *added]
 
-    show_records(options, records, lines)
+    show_records(options, records, lines())
     if not (is_own or options.json):
         warn("Made from another warehouse.")
     return 1 if _changed(comparisons) else 0
@@ -148,7 +148,7 @@ def list_saved(options: argparse.Namespace) -> None:
     ]
     head = heads("report", "name", "of", "language", "template", "numbers of", "numbers")
     none = nothing_yet("slides --out FILE.pptx --keep NAME")
-    show_records(options, records, lambda: table(head, rows), none)
+    show_records(options, records, table(head, rows), none)
 
 
 def check(options: argparse.Namespace) -> int:
@@ -163,9 +163,7 @@ def check(options: argparse.Namespace) -> int:
         day=f"{saved.made_at:%Y-%m-%d}",
         counted=_count_states(comparisons),
     )
-    show_records(
-        options, _summary_json(comparisons), lambda: [summary, *(["", *_number_lines(changed)] if changed else [])]
-    )
+    show_records(options, _summary_json(comparisons), [summary, *(["", *_number_lines(changed)] if changed else [])])
     return 1 if changed else 0
 
 

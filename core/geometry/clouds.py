@@ -8,7 +8,6 @@ and overestimate the jackknife error by 20 to 40 percent on real tokens.
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -16,6 +15,7 @@ from functools import cache, cached_property
 from typing import NamedTuple
 
 import numpy as np
+import polars as pl
 import torch
 from scipy import special
 from torch import Tensor
@@ -194,6 +194,11 @@ def grouped(labels: np.ndarray) -> list[np.ndarray]:
     return result
 
 
+def beside(tensor: Tensor, array: np.ndarray) -> Tensor:
+    """The array on the device of a tensor."""
+    return torch.from_numpy(array).to(tensor.device)
+
+
 @dataclass(frozen=True)
 class PlacedCloud:
     """A cloud's points at one layer, centred on the mean of the whole cloud (its first member set)."""
@@ -206,8 +211,8 @@ class PlacedCloud:
 
 
 def place(states: Tensor, cloud: Cloud) -> PlacedCloud:
-    points = states[torch.from_numpy(cloud.rows).to(states.device)]
-    members = torch.from_numpy(cloud.members).to(states.device)
+    points = states[beside(states, cloud.rows)]
+    members = beside(states, cloud.members)
     moved = centred(points, members[0])
     # Coordinates that are constant up to round-off are set to zero.
     variances = members[0].to(points.dtype) @ moved.square() / members[0].sum()
@@ -254,10 +259,10 @@ class LabelledPoints:
     def where(self, keep: Tensor) -> LabelledPoints:
         return LabelledPoints(self.points[keep], self.sequences[keep], None if self.types is None else self.types[keep])
 
-    def distinct(self) -> Tensor:
-        """Mask of the points that are not exact copies of an earlier point; (n_points,) bool."""
-        everything = torch.ones(1, len(self.points), dtype=torch.bool, device=self.points.device)
-        return first_copies(self.points, everything)[0]
+
+def distinct_points(points: Tensor) -> Tensor:
+    """Mask of the points that are not exact copies of an earlier point; (n_points,) bool."""
+    return first_copies(points, torch.ones(1, len(points), dtype=torch.bool, device=points.device))[0]
 
 
 class Reading(NamedTuple):
@@ -282,6 +287,9 @@ class Reading(NamedTuple):
 # an exact copy, which breaks every neighbour ratio.
 
 
+_NO_EQUIVALENT = (math.nan, math.nan, math.nan)
+
+
 @dataclass(frozen=True)
 class CloudEstimate:
     cloud: str
@@ -294,9 +302,17 @@ class CloudEstimate:
     halves: list[float] = field(default_factory=list)
     """Values on half A and half B of split 0, of split 1, ..."""
     transform: str = "centred"
-    gaussian_equivalent: tuple[float, float, float] = (math.nan, math.nan, math.nan)
+    gaussian_equivalent: tuple[float, float, float] = _NO_EQUIVALENT
     """Dimension of the isotropic Gaussian cloud of equal size on which the estimator gives this value; the same for the
     lower and upper end of the interval."""
+
+    def calibrated(self) -> CloudEstimate:
+        """With its Gaussian equivalent, if the estimator has one."""
+        e = self.estimate
+        lower, middle, upper = (
+            gaussian_equivalent(self.estimator, self.n1, v, e.n_points) for v in (e.lower, e.value, e.upper)
+        )
+        return replace(self, gaussian_equivalent=(middle, lower, upper))
 
     def within_bounds(self, n_dims: int, why_none: str = "") -> CloudEstimate:
         """The estimate, or one without value, replicates and Gaussian equivalent if the value is not a dimension.
@@ -306,7 +322,7 @@ class CloudEstimate:
         estimate = undefined_estimate(self.estimate, why_none) if why_none else within_bounds(self.estimate, n_dims)
         if estimate is self.estimate:
             return self
-        return CloudEstimate(self.cloud, self.estimator, self.n1, self.n2, estimate, [], transform=self.transform)
+        return replace(self, estimate=estimate, blocks=[], halves=[], gaussian_equivalent=_NO_EQUIVALENT)
 
 
 @dataclass(frozen=True)
@@ -316,6 +332,12 @@ class CloudCorrelator:
     value: float
     std_error: float
     n_points: int
+
+    @classmethod
+    def of_sets(cls, cloud: Cloud, correlator: str, values: Sequence[float]) -> CloudCorrelator:
+        """From the values of all member sets, the whole cloud first."""
+        value, *blocks = map(float, values)
+        return cls(cloud.name, correlator, value, jackknife_error(np.array(blocks)), cloud.n_points)
 
 
 @dataclass(frozen=True)
@@ -364,11 +386,6 @@ def jackknife_error(replicates: np.ndarray) -> float:
         return math.nan
     b = len(replicates)
     return math.sqrt((b - 1) / b * float(np.sum((replicates - replicates.mean()) ** 2)))
-
-
-def t_quantile(probability: float, n_blocks: int) -> float:
-    """Quantile of Student's t with B-1 degrees of freedom, used for jackknife intervals."""
-    return float(special.stdtrit(n_blocks - 1, probability))
 
 
 @dataclass(frozen=True)
@@ -423,36 +440,28 @@ WIDEST = 1.5
 
 
 def log_interval(
-    value: float,
+    bare: Estimate,
     blocks: Sequence[float],
     draw_values: Sequence[float] = (),
     *,
     without_two: np.ndarray | None = None,
     with_bias: bool = False,
     centres: CentreSums | None = None,
-    scale: float = math.nan,
-    n_points: int,
-    n_dropped: int = 0,
-    notes: str = "",
 ) -> Estimate:
     """A positive estimate with standard error and 95 percent interval, from the jackknife on the log scale.
 
     `blocks` are the delete-one replicates; without them, or if one is not positive, there is no error.
-    `draw_values` are the values on the independent draws whose mean is `value`; their variance is
+    `draw_values` are the values on the independent draws whose mean is the estimate; their variance is
     added as s^2 / n_draws. The interval is value * exp(-+ t * error), t with B-1 degrees of freedom. With `without_two`
     (see `second_order`) the excess, up to half of the variance, is subtracted, and t is multiplied by
     1 + slope * t * error, the increase of the error at the far end of the interval. `with_bias` adds the squared
     jackknife bias. With `centres` the variance is a weighted mean of theirs and the jackknife's.
     """
-    replicates = np.asarray(blocks, dtype=float)
-    if not math.isfinite(value) or value <= 0 or not len(replicates) or not (replicates > 0).all():
-        return Estimate(
-            value if math.isfinite(value) and value > 0 else math.nan,
-            scale=scale,
-            n_points=n_points,
-            n_dropped=n_dropped,
-            notes=notes,
-        )
+    value, replicates = bare.value, np.asarray(blocks, dtype=float)
+    if not (math.isfinite(value) and value > 0):
+        return replace(bare, value=math.nan)
+    if not len(replicates) or not (replicates > 0).all():
+        return bare
     logs = np.log(replicates)
     error = jackknife_error(logs)
     if centres is None or not np.isfinite(centres.without_two).all():
@@ -466,13 +475,11 @@ def log_interval(
         error = math.hypot(error, (len(logs) - 1) * (float(logs.mean()) - math.log(value)))
     if len(draw_values) > 1:
         error = math.hypot(error, float(np.std(np.log(draw_values), ddof=1)) / math.sqrt(len(draw_values)))
-    quantile = t_quantile(0.975, len(replicates))
+    quantile = float(special.stdtrit(len(replicates) - 1, 0.975))
     if further.slope > 0:  # two decimals, as stored in the file
         quantile = round(quantile * min(1 + further.slope * quantile * error, WIDEST), 2)
     reach = quantile * error
-    return Estimate(
-        value, value * error, value * math.exp(-reach), value * math.exp(reach), scale, n_points, n_dropped, notes
-    )
+    return replace(bare, std_error=value * error, lower=value * math.exp(-reach), upper=value * math.exp(reach))
 
 
 def within_bounds(estimate: Estimate, n_dims: int) -> Estimate:
@@ -508,13 +515,8 @@ UNDEFINED = "too few distinct points, or equal distances or directions throughou
 
 def undefined_estimate(estimate: Estimate, note: str) -> Estimate:
     """The estimate with the value NaN and `note` appended to its notes."""
-    return Estimate(
-        math.nan,
-        scale=estimate.scale,
-        n_points=estimate.n_points,
-        n_dropped=estimate.n_dropped,
-        notes="; ".join(filter(None, [estimate.notes, note])),
-    )
+    notes = "; ".join(filter(None, [estimate.notes, note]))
+    return replace(estimate, value=math.nan, std_error=math.nan, lower=math.nan, upper=math.nan, notes=notes)
 
 
 # --- from values to estimates ----------------------------------------------------------------------------------
@@ -530,45 +532,10 @@ def estimates_of_sets(
     with_bias: bool = False,
 ) -> CloudEstimate:
     """Estimate from (n_sets,) values, the whole cloud first; other arguments as in `log_interval`."""
-    value, *blocks = [float(v) for v in values]
-    estimate = log_interval(value, blocks, without_two=without_two, with_bias=with_bias, n_points=cloud.n_points)
-    return as_cloud_estimate(cloud.name, estimator, None, None, estimate, blocks, transform)
-
-
-def estimate_from_blocks(
-    cloud: Cloud,
-    estimator: str,
-    n1: int | None,
-    n2: int | None,
-    value: float,
-    blocks: list[float],
-    *,
-    centres: CentreSums | None = None,
-    scale: float,
-    n_points: int,
-) -> CloudEstimate:
-    """Estimate from a value and its replicates on the `n_points` of a cloud that are no copies."""
-    n_dropped = cloud.n_points - n_points
-    estimate = log_interval(value, blocks, centres=centres, scale=scale, n_points=n_points, n_dropped=n_dropped)
-    return as_cloud_estimate(cloud.name, estimator, n1, n2, estimate, blocks)
-
-
-def as_cloud_estimate(
-    cloud: str,
-    estimator: str,
-    n1: int | None,
-    n2: int | None,
-    estimate: Estimate,
-    blocks: list[float] | None = None,
-    transform: str = "centred",
-) -> CloudEstimate:
-    """The cloud estimate, with its Gaussian equivalent if the estimator is calibrated."""
-    found = CloudEstimate(cloud, estimator, n1, n2, estimate, blocks or [], [], transform)
-    if transform != "centred" or estimator not in CALIBRATED:
-        return found
-    read = (estimate.value, estimate.lower, estimate.upper)
-    middle, lower, upper = (gaussian_equivalent(estimator, n1, v, estimate.n_points) for v in read)
-    return replace(found, gaussian_equivalent=(middle, lower, upper))
+    value, *blocks = map(float, values)
+    bare = Estimate(value, n_points=cloud.n_points)
+    estimate = log_interval(bare, blocks, without_two=without_two, with_bias=with_bias)
+    return CloudEstimate(cloud.name, estimator, None, None, estimate, blocks, transform=transform)
 
 
 # --- the table of neighbour estimators on isotropic Gaussian clouds --------------------------------------------------
@@ -576,7 +543,6 @@ def as_cloud_estimate(
 # Computed anew by `workdim calibrate` (core.geometry.estimators).
 
 TABLE = REFERENCE / "gaussian_calibration.csv"
-CALIBRATED = ("two_nn", "two_nn_censored", "two_nn_linear", "mle", "gride")
 N_POINTS = (256, 512, 1024, 2048, 4096)
 N_DIMS = (2, 4, 7, 10, 15, 20, 30, 45, 65, 100, 150, 250, 400, 600)
 
@@ -584,12 +550,10 @@ N_DIMS = (2, 4, 7, 10, 15, 20, 30, 45, 65, 100, 150, 250, 400, 600)
 def gaussian_equivalent(estimator: str, n1: int | None, value: float, n_points: int) -> float:
     """Dimension of the isotropic Gaussian cloud of `n_points` points on which the estimator gives `value`.
 
-    NaN outside the table: a number of points, or a value, that it does not cover.
+    NaN outside the table: an estimator, a number of points, or a value, that it does not cover.
     """
-    if not math.isfinite(value) or not N_POINTS[0] <= n_points <= N_POINTS[-1]:
-        return math.nan
     curves = gaussian_curves().get((estimator, n1 or 0))
-    if curves is None:
+    if curves is None or not math.isfinite(value) or not N_POINTS[0] <= n_points <= N_POINTS[-1]:
         return math.nan
     sizes = sorted(curves)
     place = np.interp(math.log(n_points), np.log(sizes), np.arange(len(sizes)))
@@ -602,15 +566,9 @@ def gaussian_equivalent(estimator: str, n1: int | None, value: float, n_points: 
 
 @cache
 def gaussian_curves() -> dict[tuple[str, int], dict[int, np.ndarray]]:
-    """{(estimator, n1): {n_points: value at each of N_DIMS}}; empty if the table does not exist."""
-    if not TABLE.is_file():
-        return {}
-    found: dict[tuple[str, int], dict[int, list[tuple[int, float]]]] = {}
-    with TABLE.open(encoding="utf-8", newline="") as stream:
-        for row in csv.DictReader(stream):
-            sizes = found.setdefault((row["estimator"], int(row["n1"])), {})
-            sizes.setdefault(int(row["n_points"]), []).append((int(row["n_dims"]), float(row["value"])))
-    return {
-        key: {size: np.array([value for _, value in sorted(readings)]) for size, readings in sizes.items()}
-        for key, sizes in found.items()
-    }
+    """{(estimator, n1): {n_points: value at each of N_DIMS}}"""
+    found: dict[tuple[str, int], dict[int, np.ndarray]] = {}
+    table = pl.read_csv(TABLE).sort("n_dims").group_by("estimator", "n1", "n_points").agg("value")
+    for estimator, n1, size, values in table.iter_rows():
+        found.setdefault((estimator, n1), {})[size] = np.array(values)
+    return found

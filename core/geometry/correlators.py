@@ -28,10 +28,10 @@ from core.geometry.clouds import (
     LabelledPoints,
     PlacedCloud,
     Reading,
-    estimate_from_blocks,
+    beside,
     jackknife_error,
 )
-from core.geometry.neighbours import GRIDE_READ_AT, TILE, NeighbourTable, SetNeighbours, nearest
+from core.geometry.neighbours import GRIDE_READ_AT, TILE, NeighbourReading, NeighbourTable, SetNeighbours, nearest
 
 LEADING = 32
 """Number of leading axes within which the leading variances of a member set are computed."""
@@ -80,8 +80,6 @@ def spectrum(points: Tensor) -> Tensor:
 
 def ranks(points: Tensor) -> tuple[float, float]:
     """(effective rank, stable rank) of points (n, n_dims) fp32, centred here."""
-    if len(points) < 2:
-        return math.nan, math.nan
     variances = spectrum(points)
     return effective_rank(variances), stable_rank(variances)
 
@@ -238,33 +236,23 @@ COSINE_SAMPLE = 256
 TOP_PERCENT = (1, 10)
 
 
-def first_order(points: Tensor, members: Tensor) -> dict[str, list[float]]:
-    """`E1` and `mean_cosine` of each member set.
+def first_order(states: Tensor, cloud: Cloud) -> list[CloudCorrelator]:
+    """`E1` and `mean_cosine`; states (n_tokens, n_dims) fp32 of the masked tokens, NOT centred.
 
-    points (n, n_dims) fp32, NOT centred; members (n_sets, n) bool.
     E1 = sum_{i != j} x_i.x_j / (N sum |x_i|^2) = |mean x|^2 / mean |x|^2 - 1/N, in [-1/N, 1 - 1/N]: the formula of
     the DeepCT package, not verified against arXiv 2503.22547. mean_cosine = (N |mean u|^2 - 1) / (N - 1), u = x/|x|.
     """
-    weights = members.to(points.dtype)
+    points = states[beside(states, cloud.rows)]
+    weights = torch.from_numpy(cloud.members).to(points)  # (n_sets, n)
     n = weights.sum(1)
     norms = points.norm(dim=1)
     directions = points / norms.clamp_min(torch.finfo(points.dtype).tiny)[:, None]
     mean = weights @ points / n[:, None]  # (n_sets, n_dims)
     mean_direction = weights @ directions / n[:, None]
     energy = weights @ norms.square() / n
-    return {
-        "E1": (mean.square().sum(1) / energy - 1 / n).tolist(),
-        "mean_cosine": ((n * mean_direction.square().sum(1) - 1) / (n - 1)).tolist(),
-    }
-
-
-def first_order_of_cloud(states: Tensor, cloud: Cloud) -> list[CloudCorrelator]:
-    rows = torch.from_numpy(cloud.rows).to(states.device)
-    values = first_order(states[rows], torch.from_numpy(cloud.members).to(states.device))
-    return [
-        CloudCorrelator(cloud.name, name, v[0], jackknife_error(np.array(v[1:])), cloud.n_points)
-        for name, v in values.items()
-    ]
+    cosine = (n * mean_direction.square().sum(1) - 1) / (n - 1)
+    values = {"E1": mean.square().sum(1) / energy - 1 / n, "mean_cosine": cosine}
+    return [CloudCorrelator.of_sets(cloud, name, of_sets.tolist()) for name, of_sets in values.items()]
 
 
 def token_to_population(states: Tensor, placed: PlacedCloud) -> tuple[list[CloudCorrelator], list[Distribution]]:
@@ -275,7 +263,7 @@ def token_to_population(states: Tensor, placed: PlacedCloud) -> tuple[list[Cloud
     """
     cloud = placed.cloud
     rows = cloud.rows[cloud.members[0]]
-    points = states[torch.from_numpy(rows).to(states.device)]
+    points = states[beside(states, rows)]
     mean = points.mean(0)
     tiny = torch.finfo(points.dtype).tiny
     squared = (points - mean).square().sum(1)
@@ -285,8 +273,8 @@ def token_to_population(states: Tensor, placed: PlacedCloud) -> tuple[list[Cloud
         torch.stack([_held_by_largest(states, cloud.rows[members]) for members in cloud.members]).cpu().double().numpy()
     )
     found = [
-        CloudCorrelator(cloud.name, f"variance_top_{percent}", float(v[0]), jackknife_error(v[1:]), cloud.n_points)
-        for percent, v in zip(TOP_PERCENT, held.T, strict=True)
+        CloudCorrelator.of_sets(cloud, f"variance_top_{percent}", of_sets)
+        for percent, of_sets in zip(TOP_PERCENT, held.T, strict=True)
     ]
     return found, [
         Distribution("variance_share", rows, shares.cpu().numpy()),
@@ -296,7 +284,7 @@ def token_to_population(states: Tensor, placed: PlacedCloud) -> tuple[list[Cloud
 
 def _held_by_largest(states: Tensor, rows: np.ndarray) -> Tensor:
     """Share of the variance due to the `TOP_PERCENT` percent of the tokens farthest from the mean; NaN without variance."""
-    points = states[torch.from_numpy(rows).to(states.device)]
+    points = states[beside(states, rows)]
     squared = (points - points.mean(0)).square().sum(1).sort(descending=True).values
     sizes = [max(1, round(percent / 100 * len(rows))) for percent in TOP_PERCENT]
     return torch.stack([squared[:size].sum() for size in sizes]) / squared.sum()
@@ -311,26 +299,26 @@ def second_order_correlator(d2: CloudEstimate) -> CloudCorrelator:
 
 def nonlinearity(read: Iterable[CloudEstimate], surrogate: Iterable[CloudEstimate]) -> list[CloudCorrelator]:
     """GRIDE of the Gaussian surrogates over GRIDE of the data: 1 for a Gaussian cloud, above 1 for others."""
-    of_data = {e.n1: e.estimate for e in read if e.estimator == "gride"}
+    of_both = [[e for e in of if (e.estimator, e.n1) == ("gride", GRIDE_READ_AT)] for of in (read, surrogate)]
     result = []
-    for e in surrogate:
-        data = of_data.get(e.n1)
-        if e.estimator == "gride" and e.n1 == GRIDE_READ_AT and data is not None and data.value > 0:
-            ratio = e.estimate.value / data.value
-            parts = [data.std_error / data.value, e.estimate.std_error / e.estimate.value]
+    for of_data, of_surrogate in zip(*of_both, strict=False):  # no protocol needs surrogates
+        data, other = of_data.estimate, of_surrogate.estimate
+        if data.value > 0:
+            ratio = other.value / data.value
+            parts = [data.std_error / data.value, other.std_error / other.value]
             error = ratio * math.hypot(*(part for part in parts if math.isfinite(part)))
-            result.append(CloudCorrelator(e.cloud, f"nonlinearity_ratio_{GRIDE_READ_AT}", ratio, error, data.n_points))
+            name = f"nonlinearity_ratio_{GRIDE_READ_AT}"
+            result.append(CloudCorrelator(of_surrogate.cloud, name, ratio, error, data.n_points))
     return result
 
 
 def leading_shares(placed: PlacedCloud, spectra: Spectra) -> list[CloudCorrelator]:
     """Share of the variance explained by the leading coordinates and principal components, with jackknife errors."""
-    cloud = placed.cloud
     by_kind = {"coordinates": coordinate_shares(placed.points, placed.members), "components": spectra.components}
     return [
-        CloudCorrelator(cloud.name, f"top_{kind}_{top}", v[0], jackknife_error(np.array(v[1:])), cloud.n_points)
+        CloudCorrelator.of_sets(placed.cloud, f"top_{kind}_{top}", of_sets)
         for kind, of_tops in by_kind.items()
-        for top, v in of_tops.items()
+        for top, of_sets in of_tops.items()
     ]
 
 
@@ -402,12 +390,9 @@ def local_c2(points: Tensor, indices: Tensor, ks: Sequence[int], gram: Tensor | 
     """C2_loc of each row for several k at once; {k: (n_rows,) fp32}, NaN if all k neighbours coincide.
 
     points (n, n_dims) fp32; indices (n_rows, k_max) int64: neighbours of each row in order of distance, without the
-    row's own point. One k_max x k_max Gram matrix per row serves every k. A k below 3 or above k_max is skipped. `gram`
-    as from `gram_matrix`, if there is one.
+    row's own point. One k_max x k_max Gram matrix per row serves every k, from 3 to k_max. `gram` as from `gram_matrix`, if
+    there is one.
     """
-    ks = [k for k in ks if 3 <= k <= indices.shape[1]]
-    if not ks:
-        return {}
     indices = indices[:, : max(ks)]
     ranks = torch.arange(max(ks), device=points.device)
     first = (ranks[:, None] < torch.tensor(ks, device=points.device)).to(points.dtype)  # (k_max, n_ks)
@@ -433,9 +418,6 @@ def local_d2_of_sets(
     (n_sets, n) bool; centres (n_centres,) positions. In each set, a member centre uses its first k stored neighbours
     that are members; centres with fewer are skipped in that set. Store about 1.25 k + 32 neighbours.
     """
-    ks = [k for k in ks if 3 <= k <= stored.shape[1]]
-    if not ks:
-        return {}
     limits = torch.tensor(ks, device=points.device)
     parts, start = [], 0
     for own in _grams(points, stored, min(ks), gram):
@@ -519,10 +501,10 @@ def local_readings(
     """
     rows = distinct[0].nonzero().squeeze(1)
     ks = [k for k in KS if _fits(k, len(rows))]
-    too_wide = [
-        k for k in (*KS, *(WIDE_KS if wide else ())) if _fits(k, placed.cloud.n_points) and not _fits(k, len(rows))
+    asked = [k for k in (*KS, *(WIDE_KS if wide else ())) if _fits(k, placed.cloud.n_points)]
+    undefined = [
+        _estimate(placed.cloud, k, math.nan, math.nan, [], len(rows)) for k in asked if not _fits(k, len(rows))
     ]
-    undefined = [_estimate(placed.cloud, k, math.nan, math.nan, [], len(rows)) for k in too_wide]
     if not ks:
         return undefined, []
     order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))[:CENTRES].to(rows.device)
@@ -576,20 +558,13 @@ def _wide_d2(placed: PlacedCloud, distinct: Tensor, centres: Tensor, gram: Tenso
     distances, by_distance = torch.stack(away).sort(dim=1)
     order = order.gather(1, by_distance)
     values = local_d2_of_sets(points, order, distinct, centres, ks, gram)
-    return [
-        _estimate(placed.cloud, k, _mean_kth(distances, distinct[0][order], k), values[k][0], values[k][1:], n)
-        for k in ks
-    ]
-
-
-def _mean_kth(distances: Tensor, member: Tensor, k: int) -> float:
-    """Mean distance of the k-th neighbour among the members; both tensors (n_centres, k_stored)."""
-    is_kth = member & (member.cumsum(1) == k)
-    return float(distances[is_kth].mean())
+    member = distinct[0][order]  # (n_centres, k_stored)
+    scales = {k: float(distances[member & (member.cumsum(1) == k)].mean()) for k in ks}
+    return [_estimate(placed.cloud, k, scales[k], values[k][0], values[k][1:], n) for k in ks]
 
 
 def _estimate(cloud: Cloud, k: int, distance: float, value: float, blocks: list[float], n: int) -> CloudEstimate:
-    return estimate_from_blocks(cloud, "local_d2", None, k, value, blocks, scale=distance, n_points=n)
+    return NeighbourReading("local_d2", None, k, value, blocks, distance).estimate(cloud, n)
 
 
 def _first_members(table: NeighbourTable, rows: Tensor, member: Tensor, k: int) -> tuple[Tensor, Tensor]:
@@ -627,7 +602,7 @@ def correlation_integral(points: Tensor, sequences: Tensor) -> float:
     """
     if len(points) <= RANKS[1]:
         return math.nan
-    radii = median_radii(nearest(points, RANKS[1]).distances)
+    radii = median_radii(nearest(points, RANKS[1]).distances[:, [rank - 1 for rank in RANKS]])
     everything = torch.ones(1, len(points), dtype=torch.bool, device=points.device)
     return correlation_of_sets(points, sequences, everything, radii)[0]
 
@@ -644,14 +619,9 @@ def correlation_of_sets(points: Tensor, sequences: Tensor, members: Tensor, radi
 
 
 def median_radii(distances: Tensor) -> tuple[float, float]:
-    """The two radii from sorted neighbour distances (n, >= 20)."""
-    inner, outer = (median(distances[:, rank - 1]) for rank in RANKS)
+    """The medians of the defined distances of the two neighbours, (n, 2); of an even number the mean of the middle two."""
+    inner, outer = distances.nanquantile(0.5, dim=0).tolist()
     return inner, outer
-
-
-def median(distances: Tensor) -> float:
-    """Median of the defined values; the mean of the middle two for an even number of values, as in numpy."""
-    return float(distances.nanquantile(0.5))
 
 
 def pair_counts(points: Tensor, sequences: Tensor, members: Tensor, radii: tuple[float, float]) -> Tensor:
@@ -678,13 +648,12 @@ def pair_counts(points: Tensor, sequences: Tensor, members: Tensor, radii: tuple
 
 def correlation_integral_of_cloud(placed: PlacedCloud, distinct: Tensor, within: SetNeighbours) -> CloudEstimate:
     """The estimate of a cloud. Subsets use the radii of the whole cloud; only the pair counts are recomputed."""
-    inner, outer = RANKS
     whole = within.distances[0][distinct[0]]
-    radii = (median(whole[:, within.ranks.index(inner)]), median(whole[:, within.ranks.index(outer)]))
-    sequences = torch.from_numpy(placed.cloud.sequences).to(placed.points.device)
+    radii = median_radii(whole[:, [within.ranks.index(rank) for rank in RANKS]])
+    sequences = beside(placed.points, placed.cloud.sequences)
     value, *blocks = correlation_of_sets(placed.points, sequences, distinct, radii)
-    name = "correlation_integral"
-    return estimate_from_blocks(placed.cloud, name, inner, outer, value, blocks, scale=radii[1], n_points=len(whole))
+    reading = NeighbourReading("correlation_integral", *RANKS, value, blocks, radii[1])
+    return reading.estimate(placed.cloud, len(whole))
 
 
 def read_correlation_integral(cloud: LabelledPoints) -> Reading:

@@ -32,7 +32,7 @@ from core.geometry.clouds import (
     LabelledPoints,
     Reading,
     centred,
-    first_copies,
+    distinct_points,
     gaussian_curves,
     log_interval,
     within_bounds,
@@ -55,20 +55,19 @@ def _estimate(
     """
     formula = _formula(record, options)
     cloud = _labelled(record.key, points, sequences, types)
-    everyone = torch.ones(1, len(cloud.points), dtype=torch.bool, device=cloud.points.device)
-    n_distinct = int(first_copies(centred(cloud.points), everyone).sum())
+    n = len(cloud.points)
+    n_distinct = int(distinct_points(centred(cloud.points)).sum())
     if n_distinct < MIN_POINTS:
-        note = f"{n_distinct} distinct of {len(cloud.points)} points: {record.key} needs at least {MIN_POINTS}"
-        return Estimate(math.nan, n_points=n_distinct, n_dropped=len(cloud.points) - n_distinct, notes=note)
+        note = f"{n_distinct} distinct of {n} points: {record.key} needs at least {MIN_POINTS}"
+        return Estimate(math.nan, n_points=n_distinct, n_dropped=n - n_distinct, notes=note)
     reading = formula(cloud)
-    n = len(cloud.points) - reading.n_dropped
     notes = [] if sequences is not None else ["independent points assumed"]
     replicates, two, centres = [], None, None
     if n_blocks:
         blocks = _blocks(cloud.sequences, n_blocks, shuffled=sequences is None)
-        found = range(int(blocks.max()) + 1)
-        if len(found) > 1:
-            replicates = [formula(cloud.where(blocks != b)).value for b in found]
+        numbers = range(int(blocks.max()) + 1)
+        if len(numbers) > 1:
+            replicates = [formula(cloud.where(blocks != b)).value for b in numbers]
             if record.without_two:
                 two = _function(record.without_two)(cloud.points, blocks)
             if reading.terms is not None:
@@ -78,18 +77,15 @@ def _estimate(
             notes.append("one sequence: no error")
     else:
         notes.append("no error estimated: ask for n_blocks")
-    found_estimate = log_interval(
+    bare = Estimate(
         reading.value,
-        replicates,
-        without_two=two,
-        with_bias=record.with_bias,
-        centres=centres,
         scale=reading.scale,
-        n_points=n,
+        n_points=n - reading.n_dropped,
         n_dropped=reading.n_dropped,
-        notes="; ".join([*notes, *filter(None, [reading.notes])]),
+        notes="; ".join(filter(None, [*notes, reading.notes])),
     )
-    return within_bounds(found_estimate, cloud.points.shape[1])
+    found = log_interval(bare, replicates, without_two=two, with_bias=record.with_bias, centres=centres)
+    return within_bounds(found, cloud.points.shape[1])
 
 
 def _formula(record: estimators.Estimator, options: dict[str, Any]) -> Callable[[LabelledPoints], Reading]:
@@ -104,7 +100,7 @@ def _function(address: str) -> Callable[..., Any]:
 
 def _without_copies(formula: Callable[[LabelledPoints], Reading], cloud: LabelledPoints) -> Reading:
     """Apply the formula to the points without exact copies, which are counted as dropped."""
-    kept = cloud.distinct()
+    kept = distinct_points(cloud.points)
     n_kept = int(kept.sum())
     reading = formula(cloud.where(kept)) if n_kept >= MIN_POINTS else Reading(math.nan)
     if reading.terms is not None:

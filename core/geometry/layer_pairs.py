@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -126,8 +125,8 @@ class LayerPairs:
     def _common_dimensions(self) -> list[LayerPairRow]:
         """Common dimension and kept dimensions for all pairs of layers; removed and added dimensions for successive
         layers, from the first layer and to the last."""
-        found = common_correlators(self._kernels, torch.stack(self._norms), self._sequences, self._block_of)
-        whole, blocks, n_layers = found.whole, found.blocks, self.n_layers
+        norms, n_layers = torch.stack(self._norms), self.n_layers
+        whole, blocks, null, spread = common_correlators(self._kernels, norms, self._sequences, self._block_of)
         own, own_blocks = whole.diagonal(), blocks.diagonal(dim1=1, dim2=2)  # 1 / d2
         scale = own[:, None] * own
         kept, kept_blocks = whole / scale, blocks / (own_blocks[:, :, None] * own_blocks[:, None, :])
@@ -136,7 +135,6 @@ class LayerPairs:
         removed, removed_blocks = 1 / own[:, None] - kept, 1 / own_blocks[:, :, None] - kept_blocks
         every = [(a, b) for a in range(n_layers) for b in range(a, n_layers)]
         steps = [(a, b) for a, b in every if b == a + 1 or (a < b and (a == 0 or b == n_layers - 1))]
-        null, spread = found.null, found.null_spread
         return [
             *self._rows("common_correlator", whole, _jackknife(blocks), every, null=null, spread=spread),
             *self._rows("common_dimension", 1 / positive, _jackknife(logs) / positive, every),
@@ -211,8 +209,7 @@ class LayerPairs:
         last = len(whole) - 2
         if last < 3:
             return []
-        a, b = np.triu_indices(last, 1)
-        a, b = a + 1, b + 1
+        a, b = (layers + 1 for layers in np.triu_indices(last, 1))
         x = np.log(b - a)
 
         def slope(matrix: Tensor) -> float:
@@ -265,24 +262,11 @@ TILE = 64
 """Rows of the kernels whose cosines are in memory at once."""
 
 
-@dataclass(frozen=True)
-class CommonCorrelators:
-    """C for all pairs of layers, its delete-one-block replicates, and its permutation null (tokens of one layer)."""
-
-    whole: Tensor
-    """(L, L) fp64; NaN if no pair is left."""
-    blocks: Tensor
-    """Without block 0, 1, ..., re-centred; (B, L, L)."""
-    null: Tensor
-    """Mean over all permutations; (L, L)."""
-    null_spread: Tensor
-    """Standard deviation over all permutations; (L, L)."""
-
-
 def common_correlators(
     kernels: Sequence[Tensor], norms: Tensor, sequences: Tensor, block_of: Tensor
-) -> CommonCorrelators:
-    """C for all pairs of layers on the same n points.
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """C for all pairs of layers on the same n points, (L, L) fp64, NaN if no pair is left; C without block 0, 1, ...,
+    re-centred, (B, L, L); and its mean and standard deviation over all permutations of the tokens of one layer, (L, L).
 
     kernels: one centred Gram matrix per layer, (n, n) with a zero diagonal, on any scale; norms (L, n): the diagonals;
     sequences (n,); block_of (n, B) one-hot. Each subset is centred on its own mean: x - mu has the inner products
@@ -296,8 +280,7 @@ def common_correlators(
     scales = torch.where(valid, squared.clamp_min(1e-30).rsqrt(), 0.0)
     products, row_sums = _sums(kernels, shifts, scales, sequences)
     values = products / _pairs(valid, sequences)
-    null, spread = _permuted(products[0], row_sums, _pairs(valid[:1], sequences)[0])
-    return CommonCorrelators(values[0], values[1:], null, spread)
+    return values[0], values[1:], *_permuted(products[0], row_sums, _pairs(valid[:1], sequences)[0])
 
 
 def _shifts(kernels: Sequence[Tensor], norms: Tensor, block_of: Tensor) -> Tensor:
@@ -350,8 +333,7 @@ def _pairs(valid: Tensor, sequences: Tensor) -> Tensor:
     of_sequence = torch.nn.functional.one_hot(label).float()  # (n, S)
     counts = []
     for held in valid.float():
-        within = (held[:, None] * held[None]) @ of_sequence  # (L, L, S)
-        within = within.double()
+        within = ((held[:, None] * held[None]) @ of_sequence).double()  # (L, L, S)
         counts.append(within.sum(2).square() - within.square().sum(2))
     pairs = torch.stack(counts)
     return torch.where(pairs > 0, pairs, torch.nan)

@@ -7,7 +7,7 @@ those pairs are recomputed by explicit difference.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from core.errors import EstimateError
-from core.geometry.clouds import MIN_POINTS, CentreSums, LabelledPoints, Reading
+from core.geometry.clouds import MIN_POINTS, CentreSums, Cloud, CloudEstimate, LabelledPoints, Reading, log_interval
+from core.records import Estimate
 from core.registry.estimators import plateau
 
 TILE = 512
@@ -63,11 +64,15 @@ def nearest(points: Tensor, k: int) -> NeighbourTable:
     points = points - points.mean(0)
     norms = points.square().sum(1)
     k = min(k, len(points) - 1)
-    tiles = []
-    for start in range(0, len(points), TILE):
-        gram = points[start : start + TILE] @ points.T
-        tiles.append(nearest_of_tile(gram, points, norms, start, k))
-    return NeighbourTable(points, norms, torch.cat([t[0] for t in tiles]), torch.cat([t[1] for t in tiles]))
+    starts = range(0, len(points), TILE)
+    tiles = (nearest_of_tile(points[at : at + TILE] @ points.T, points, norms, at, k) for at in starts)
+    return NeighbourTable(points, norms, *_joined(tiles))
+
+
+def _joined(parts: Iterable[Sequence[Tensor]]) -> tuple[Tensor, Tensor]:
+    """Distances and indices of all rows from those of parts."""
+    distances, indices = zip(*parts, strict=True)
+    return torch.cat(distances), torch.cat(indices)
 
 
 def nearest_of_tile(
@@ -144,14 +149,12 @@ def _few_candidates(values: Tensor, k: int) -> tuple[Tensor, Tensor] | None:
 
 def _exactly(relative: Tensor, points: Tensor, rows: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """The k nearest (squared distances, indices) by explicit difference, except entries infinite in `relative`."""
-    squared, columns = [], []
+    found = []
     for part, row in zip(relative.split(64), rows.split(64), strict=True):
         exact = torch.cdist(points[row], points, compute_mode="donot_use_mm_for_euclid_dist").square()
         exact[torch.isinf(part)] = torch.inf
-        nearest_few = exact.topk(k, dim=1, largest=False)
-        squared.append(nearest_few.values)
-        columns.append(nearest_few.indices)
-    return torch.cat(squared), torch.cat(columns)
+        found.append(exact.topk(k, dim=1, largest=False))
+    return _joined(found)
 
 
 def with_differing_labels(table: NeighbourTable, used: Tensor, labels: Labels, k: int) -> NeighbourTable:
@@ -231,17 +234,15 @@ def _search_again(
     k = min(k, int(member.sum()) - 1)
     if k < 1:
         return table.norms.new_empty(len(rows), 0), rows.new_empty(len(rows), 0)
-    distances, indices = [], []
+    found = []
     for part in rows.split(TILE):
         relative = torch.addmm(table.norms[None, :], table.points[part], table.points.T, alpha=-2)
         relative.masked_fill_(~member[None, :], torch.inf)
         relative[torch.arange(len(part), device=part.device), part] = torch.inf
         for label in labels:
             relative.masked_fill_(label[part, None] == label[None, :], torch.inf)
-        nearest_few = _nearest_of(relative, table.points, table.norms, part, k)
-        distances.append(nearest_few[0])
-        indices.append(nearest_few[1])
-    return torch.cat(distances), torch.cat(indices)
+        found.append(_nearest_of(relative, table.points, table.norms, part, k))
+    return _joined(found)
 
 
 # --- dimension from ratios of neighbour distances --------------------------------------------------------------------
@@ -281,26 +282,26 @@ def two_nn(distances: Tensor) -> float:
     return _safe_ratio(len(log_mu) - 1, float(log_mu.sum()))
 
 
-def two_nn_censored(distances: Tensor, discarded: float = DISCARDED) -> float:
+def two_nn_censored(distances: Tensor) -> float:
     """TwoNN by maximum likelihood with the largest ratios censored: (n-1) / (sum of n smallest + (N-n) times the n-th).
 
-    distances (n_points, >= 2); n = floor(N (1 - discarded)); the sums are over log(r2/r1). Type-II censoring of the
+    distances (n_points, >= 2); n = floor(N (1 - DISCARDED)); the sums are over log(r2/r1). Type-II censoring of the
     Pareto distribution: a censored ratio counts as "at least the largest kept". Unbiased for independent points.
     """
     log_mu = _log_ratios(distances, 1, 2).sort().values
-    n = _n_kept(len(log_mu), discarded)
+    n = _n_kept(len(log_mu))
     if n < MIN_POINTS - 1:
         return math.nan
     return _safe_ratio(n - 1, float(log_mu[:n].sum()) + (len(log_mu) - n) * float(log_mu[n - 1]))
 
 
-def two_nn_linear(distances: Tensor, discarded: float = DISCARDED) -> float:
+def two_nn_linear(distances: Tensor) -> float:
     """TwoNN by its authors' linear fit: slope through the origin of -log(1 - i/N) on the i-th smallest log(r2/r1).
 
-    distances (n_points, >= 2); i = 1..floor(N (1 - discarded)), because i = N would be infinite. Facco et al. 2017.
+    distances (n_points, >= 2); i = 1..floor(N (1 - DISCARDED)), because i = N would be infinite. Facco et al. 2017.
     """
     log_mu = _log_ratios(distances, 1, 2).sort().values
-    n = min(_n_kept(len(log_mu), discarded), len(log_mu) - 1)
+    n = min(_n_kept(len(log_mu)), len(log_mu) - 1)
     if n < MIN_POINTS - 1:
         return math.nan
     x = log_mu[:n]
@@ -335,23 +336,16 @@ def gride(distances: Tensor, n1: int) -> float:
 
 
 def _gride_of_ratios(log_mu: Tensor, n1: int) -> float:
-    """`gride` from log(r_{2 n1} / r_{n1}) of each point."""
+    """`gride` from log(r_{2 n1} / r_{n1}) of each point; NaN if the iteration does not converge in 50 steps."""
     n, n2, mean = len(log_mu), 2 * n1, float(log_mu.mean())
     if n < MIN_POINTS or not math.isfinite(mean) or mean <= 0:
         return math.nan
-    start = sum(1 / i for i in range(n1, n2)) / mean
+    d = sum(1 / i for i in range(n1, n2)) / mean
     if n1 == 1:
-        return start * (n - 1) / n
-    return _gride_root(log_mu, n1, n2, start)
-
-
-def _gride_root(log_mu: Tensor, n1: int, n2: int, d: float) -> float:
-    """Newton iteration on the score (N-1)/d + (n2-n1-1) sum l/(1-e^-dl) - (n2-1) sum l, decreasing in d: one root.
-
-    NaN if it does not converge in 50 steps.
-    """
+        return d * (n - 1) / n
+    # Newton iteration on the score (N-1)/d + (n2-n1-1) sum l/(1-e^-dl) - (n2-1) sum l, decreasing in d: one root.
     l = log_mu.clamp_min(1e-12)  # noqa: E741 - the paper's symbol
-    n, linear = len(l), float(l.sum()) * (n2 - 1)
+    linear = float(l.sum()) * (n2 - 1)
     for _ in range(50):
         decay = torch.exp(-d * l)
         rest = -torch.expm1(-d * l)
@@ -370,8 +364,8 @@ def _log_ratios(distances: Tensor, inner: int, outer: int) -> Tensor:
     return (outer_distance / inner_distance).log().clamp_min(0)
 
 
-def _n_kept(n: int, discarded: float) -> int:
-    return math.floor(n * (1 - discarded) + 1e-9)
+def _n_kept(n: int) -> int:
+    return math.floor(n * (1 - DISCARDED) + 1e-9)
 
 
 def _in_double(values: Tensor) -> Tensor:
@@ -399,6 +393,12 @@ class NeighbourReading:
     """Mean distance of the outer neighbour."""
     centres: CentreSums | None = None
     """Set if neighbours come only from other sequences: see `sums_over_centres`."""
+
+    def estimate(self, cloud: Cloud, n_points: int) -> CloudEstimate:
+        """On the `n_points` of a cloud that are no copies."""
+        bare = Estimate(self.value, scale=self.mean_distance, n_points=n_points, n_dropped=cloud.n_points - n_points)
+        found = log_interval(bare, self.blocks, centres=self.centres)
+        return CloudEstimate(cloud.name, self.estimator, self.n1, self.n2, found, self.blocks).calibrated()
 
 
 def stored_neighbours(n_points: int, n_union: int, rank: int = RANKS[-1]) -> int:
@@ -435,16 +435,13 @@ def neighbour_readings(found: SetNeighbours, distinct: Tensor) -> list[Neighbour
         ("two_nn_censored", two_nn_censored),
         ("two_nn_linear", two_nn_linear),
     ):
-        value, blocks = math.nan, [math.nan] * (len(members) - 1)
-        if len(nearest_two) >= MIN_POINTS:
-            value = function(nearest_two)
-            if function is two_nn:
-                logs = _log_or_undefined(distances)
-                ratios = np.nansum(np.maximum(logs[:, :, 1] - logs[:, :, 0], 0), 1)
-                blocks = _undefined_if_empty(members.sum(1).numpy() - 1, ratios)[1:].tolist()
-            else:
-                blocks = [function(of_set[own]) for of_set, own in zip(distances[1:], members[1:], strict=True)]
-        readings.append(NeighbourReading(estimator, 1, 2, value, blocks, scale))
+        if function is two_nn:
+            logs = _log_or_undefined(distances)
+            ratios = np.nansum(np.maximum(logs[:, :, 1] - logs[:, :, 0], 0), 1)
+            blocks = _undefined_if_empty(members.sum(1).numpy() - 1, ratios)[1:].tolist()
+        else:
+            blocks = [function(of_set[own]) for of_set, own in zip(distances[1:], members[1:], strict=True)]
+        readings.append(NeighbourReading(estimator, 1, 2, function(nearest_two), blocks, scale))
     asked = [("mle", None, MLE_NEIGHBOURS), *(("gride", n1, 2 * n1) for n1 in GRIDE_SCALES)]
     return readings + _scan_of_ranks(found, distinct, asked)
 
@@ -494,15 +491,19 @@ def _scan_of_ranks(
             outer = found.ranks.index(n2)
             scale = float(whole[:, outer].mean())
         if _fits(len(whole), n1, n2) and math.isfinite(scale):
-            if n1 is None:
-                value, *blocks = _mle_of_sets(found, logs, count, outer).tolist()
-                terms = MLE_NEIGHBOURS * logs[0, :, outer] - _in_double(found.log_sums[0]).numpy()
+            if n1 is None:  # sum_{j<k} log(r_k / r_j) = k log r_k - sum_{j<=k} log r_j
+                terms = MLE_NEIGHBOURS * logs[:, :, outer] - _in_double(found.log_sums).numpy()
+                inverse = _undefined_if_empty((MLE_NEIGHBOURS - 1) * count, np.nansum(terms, 1))
+                value, *blocks = inverse.tolist()
             else:
                 inner = found.ranks.index(n1)
                 value = _gride_of_ratios(_log_ratios(whole[:, [inner, outer]], 1, 2), n1)
-                log_mu = np.maximum(logs[:, :, outer] - logs[:, :, inner], 0)
-                terms, blocks = log_mu[0], _gride_of_sets(log_mu, count, value).tolist()
-            centres = sums_over_centres(terms, own, _outer_rank(n1, n2)) if with_centres else None
+                terms = np.maximum(logs[:, :, outer] - logs[:, :, inner], 0)
+                # Replicates: the moment estimate (H_{n2-1} - H_{n1-1}) / mean log mu, which has 99.9 percent of the
+                # likelihood's information, scaled to match the maximum likelihood on the whole cloud.
+                moment = _undefined_if_empty(count, np.nansum(terms, 1))
+                blocks = (moment[1:] * (value / moment[0])).tolist()
+            centres = sums_over_centres(terms[0], own, _outer_rank(n1, n2)) if with_centres else None
         readings.append(NeighbourReading(estimator, n1, n2, value, blocks, scale, centres))
     return readings
 
@@ -531,23 +532,6 @@ def sums_over_centres(terms: np.ndarray, of_block: np.ndarray, rank: int) -> Cen
     np.fill_diagonal(rest, total - sums)
     with np.errstate(divide="ignore", invalid="ignore"):
         return CentreSums(np.log(left / rest), rank / OVERLAP)
-
-
-def _mle_of_sets(found: SetNeighbours, logs: np.ndarray, count: np.ndarray, at: int) -> np.ndarray:
-    """MLE of each member set, from sum_{j<k} log(r_k / r_j) = k log r_k - sum_{j<=k} log r_j; `at`: column of k."""
-    k = MLE_NEIGHBOURS
-    spread = k * logs[:, :, at] - _in_double(found.log_sums).numpy()
-    return _undefined_if_empty((k - 1) * count, np.nansum(spread, 1))
-
-
-def _gride_of_sets(log_mu: np.ndarray, count: np.ndarray, value: float) -> np.ndarray:
-    """GRIDE replicates: the moment estimate of each subset, scaled to match the maximum likelihood on the whole cloud.
-
-    log_mu (n_sets, n). The moment estimate (H_{n2-1} - H_{n1-1}) / mean log mu has 99.9 percent of the likelihood's
-    information.
-    """
-    moment = _undefined_if_empty(count, np.nansum(log_mu, 1))
-    return moment[1:] * (value / moment[0])
 
 
 def _log_or_undefined(distances: Tensor) -> np.ndarray:

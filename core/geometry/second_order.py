@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from core.errors import EstimateError, Sentence
-from core.geometry.clouds import LabelledPoints, PlacedCloud, Reading, centred, grouped
+from core.geometry.clouds import LabelledPoints, PlacedCloud, Reading, beside, centred, grouped
 from core.geometry.neighbours import TILE, NeighbourTable, nearest_of_tile
 
 # --- one pass over all pairs of a cloud, for neighbours and all second-order quantities ------------------------------
@@ -60,40 +60,20 @@ class Directions:
         return self.sizes.cpu().double()
 
 
-@dataclass(frozen=True)
-class PairSums:
-    """Sums over ordered pairs of different points, for each subset; (n_sets,) float64 each.
+PairSums = np.ndarray
+"""Sums over ordered pairs of different points, for each subset; (3, n_sets) double: squared cosines, the number of pairs, and
+cosines. If points keep their norms, "cosine" is the inner product over the mean squared norm, and the number of pairs the sum
+of the largest squared cosine that two points of these norms can have."""
 
-    If points keep their norms, "cosine" is the inner product over the mean squared norm.
+
+def d2_of_sums(sums: PairSums, added: np.ndarray | float = 0.0) -> np.ndarray:
+    """Number of pairs over the sum of squared cosines, (n_sets,); NaN if there is no pair.
+
+    `added`: the mean squared cosine due to centring, (n_sets,), of which at most half of the total is subtracted.
     """
-
-    squares: np.ndarray
-    """Sum of squared cosines."""
-    cosines: np.ndarray
-    pairs: np.ndarray
-    """Number of pairs; with norms, the sum of the largest squared cosine that two points of these norms can have."""
-
-    def without(self, *others: PairSums) -> PairSums:
-        return PairSums(
-            self.squares - sum(other.squares for other in others),
-            self.cosines - sum(other.cosines for other in others),
-            self.pairs - sum(other.pairs for other in others),
-        )
-
-    @property
-    def d2(self) -> np.ndarray:
-        """Number of pairs over the sum of squared cosines; NaN if there is no pair."""
-        return self.d2_without(np.zeros(len(self.pairs)))
-
-    @property
-    def mean_cosine(self) -> np.ndarray:
-        return np.divide(self.cosines, self.pairs, out=np.full(len(self.pairs), np.nan), where=self.pairs > 0)
-
-    def d2_without(self, added: np.ndarray) -> np.ndarray:
-        """d2 after subtracting the mean squared cosine `added` (n_sets,) due to centring, at most half of the total."""
-        good = (self.pairs > 0) & (self.squares > 0)
-        squares = self.squares - np.minimum(self.pairs * added, self.squares / 2)
-        return np.divide(self.pairs, squares, out=np.full(len(self.pairs), np.nan), where=good)
+    squares, pairs = sums[:2]
+    left = squares - np.minimum(pairs * added, squares / 2)
+    return np.divide(pairs, left, out=np.full(len(pairs), np.nan), where=(pairs > 0) & (squares > 0))
 
 
 def added_by_centring(between: np.ndarray, within: np.ndarray, counts: np.ndarray) -> np.ndarray:
@@ -139,19 +119,18 @@ def _scan(points: Tensor, columns: Tensor, k: int, used: Tensor | None, tile: in
     norms = points.square().sum(1)
     k = min(k, (n if used is None else int(used.sum())) - 1)
     products = points.new_empty(n, columns.shape[1])
-    distances = points.new_full((n, max(k, 0)), torch.inf)
-    indices = torch.zeros(n, max(k, 0), dtype=torch.int64, device=points.device)
-    gram, squares = (points.new_empty(tile if k > 0 else 0, n) for _ in range(2))
+    distances = points.new_full((n, k), torch.inf)
+    indices = torch.zeros(n, k, dtype=torch.int64, device=points.device)
+    gram, squares = (points.new_empty(tile if k else 0, n) for _ in range(2))
     hidden = None if used is None else ~used
     for start in range(0, n, tile):
         rows = slice(start, min(start + tile, n))
-        if k <= 0:
+        if not k:
             products[rows] = _upper_products(points, columns, start, rows.stop)
             continue
         block = torch.mm(points[rows], points.T, out=gram[: rows.stop - start])
-        if columns.shape[1]:
-            squared = torch.mul(block, block, out=squares[: len(block)])
-            torch.mm(squared, columns, out=products[rows])
+        squared = torch.mul(block, block, out=squares[: len(block)])
+        torch.mm(squared, columns, out=products[rows])
         distances[rows], indices[rows] = nearest_of_tile(block, points, norms, start, k, hidden)
     return products, NeighbourTable(points, norms, distances, indices)
 
@@ -222,8 +201,8 @@ def pairs_within(points: Tensor, of: Directions, groups: list[np.ndarray]) -> Pa
     """
     of_groups, sizes_of_groups = [], []
     for padded in groups:
-        index = torch.from_numpy(np.maximum(padded, 0)).to(points.device)  # (n_groups, width)
-        real = torch.from_numpy(padded >= 0).to(points.device)
+        index = beside(points, np.maximum(padded, 0))  # (n_groups, width)
+        real = beside(points, padded >= 0)
         own_points = points[index]
         gram = own_points @ own_points.transpose(1, 2)  # (n_groups, width, width)
         weights = of.weights[:, index] * real  # (n_sets, n_groups, width)
@@ -240,14 +219,12 @@ def pairs_within(points: Tensor, of: Directions, groups: list[np.ndarray]) -> Pa
         cosines -= torch.einsum("gsf,sfe,gse->s", summed, of.metric, summed)
         of_groups.append(torch.stack([_expanded(squares, cross, own, of.metric), cosines]))
         sizes_of_groups.append(of.sizes_on_host[:, np.maximum(padded, 0)] * torch.from_numpy(padded >= 0))
-    result = PairSums(*np.zeros((3, len(of.weights))))
+    result = np.zeros((3, len(of.weights)))
     if not of_groups:
         return result
     for expanded, sizes in zip(torch.stack(of_groups).cpu().double().numpy(), sizes_of_groups, strict=True):
-        part = _without_itself(
-            expanded, sizes.flatten(1), sizes.sum(2).square().sum(1)
-        )  # sizes (n_sets, n_groups, width)
-        result = PairSums(result.squares + part.squares, result.cosines + part.cosines, result.pairs + part.pairs)
+        # sizes (n_sets, n_groups, width)
+        result += _without_itself(expanded, sizes.flatten(1), sizes.sum(2).square().sum(1))
     return result
 
 
@@ -262,7 +239,7 @@ def _without_itself(sums: np.ndarray, sizes: Tensor, pairs: Tensor) -> PairSums:
     """Subtract each point's pair with itself, whose cosine is its size; sums (2, n_sets): squares and cosines; sizes
     (n_sets, n)."""
     of_itself, squared = sizes.sum(1).numpy(), sizes.square().sum(1).numpy()
-    return PairSums(sums[0] - squared, sums[1] - of_itself, pairs.numpy() - squared)
+    return np.stack([sums[0] - squared, pairs.numpy() - squared, sums[1] - of_itself])
 
 
 # --- points on their own ---------------------------------------------------------------------------------------------
@@ -296,20 +273,14 @@ def d2(points: Tensor, sequences: Tensor, *, with_norms: bool = False) -> tuple[
     of_sequences = torch.bincount(labels, sizes)
     itself = within = float(sizes.square().sum())
     for padded in grouped(labels.cpu().numpy()):
-        index = torch.from_numpy(padded).to(labels.device)
+        index = beside(labels, padded)
         own = directions[index.clamp_min(0)] * (index >= 0)[..., None]
         within += float((own @ own.transpose(1, 2)).square().sum()) - float(sizes[index[index >= 0]].square().sum())
     everything = float(sizes.sum()) ** 2
     between = everything - float(of_sequences.square().sum())
-    return _d2_of_sums(between, total - within, _added(directions, labels)), _d2_of_sums(
-        everything - itself, total - itself
-    )
-
-
-def _d2_of_sums(n_pairs: float, squares: float, added: float = 0.0) -> float:
-    """d2 from a sum over pairs, minus the mean squared cosine `added` by centring."""
-    sums = PairSums(*(np.array([value], dtype=float) for value in (squares, math.nan, n_pairs)))
-    return float(sums.d2_without(np.array([added]))[0])
+    sums = np.array([[total - within, total - itself], [between, everything - itself]])
+    apart, all_pairs_ = d2_of_sums(sums, np.array([_added(directions, labels), 0.0])).tolist()
+    return apart, all_pairs_
 
 
 def _added(directions: Tensor, labels: Tensor) -> float:
@@ -440,7 +411,8 @@ def read_d2_typed(cloud: LabelledPoints) -> Reading:
         cosines = directions[rows] @ directions.T
         squares += float((cosines.square_() * counted).sum(1).cpu().double().sum())
         n_pairs += int(counted.sum())
-    return Reading(_d2_of_sums(n_pairs, squares, _added(directions, cloud.sequences)))
+    sums = np.array([[squares], [n_pairs]], dtype=float)
+    return Reading(float(d2_of_sums(sums, _added(directions, cloud.sequences))[0]))
 
 
 def d2_of_windows(points: Tensor, types: Tensor, stretches: Tensor) -> np.ndarray:
@@ -466,11 +438,9 @@ def d2_of_windows(points: Tensor, types: Tensor, stretches: Tensor) -> np.ndarra
         is_valid = norms > COINCIDES * norms.amax(1, keepdim=True)
         counted = apart[:, own][:, :, own] & is_valid[:, :, None] & is_valid[:, None, :]
         cosines = products.square() / (norms[:, :, None] * norms[:, None, :]).clamp_min(1e-300)
-        squares, n_pairs, n = (
-            of.numpy() for of in ((cosines * counted).sum((1, 2)), counted.sum((1, 2)), is_valid.sum(1).double())
-        )
-        sums = PairSums(squares, np.full(len(points), np.nan), n_pairs.astype(float))
-        found[:, number] = sums.d2_without(1 / n**2)  # bias from centring, with each point as its own sequence
+        sums = torch.stack([(cosines * counted).sum((1, 2)), counted.sum((1, 2)).double()]).numpy()
+        n = is_valid.sum(1).double().numpy()
+        found[:, number] = d2_of_sums(sums, 1 / n**2)  # bias from centring, with each point as its own sequence
     return found
 
 
@@ -508,7 +478,7 @@ def scan_cloud(
     (n_splits, n_sequences) bool, typed d2, participation ratio."""
     points, members, cloud = placed.points, placed.members, placed.cloud
     centred = centred_directions(points, members)
-    sequences = torch.from_numpy(cloud.sequences).to(points.device)
+    sequences = beside(points, cloud.sequences)
     columns = [centred.weights.T, _block_matrix(members, centred)]
     if ratio:
         with_norms = centred_directions(points, members, with_norms=True)
@@ -522,18 +492,19 @@ def scan_cloud(
     d2_typed = split = ratios = ratio_two = np.empty(0)
     if ratio:
         sums, _, _, owed = _between_sequences(placed, with_norms, others.pop(0))
-        ratios = sums.d2_without(owed)
+        ratios = d2_of_sums(sums, owed)
         ratio_two = _without_two(members, with_norms, columns[3], others.pop(0), float(owed[0]))
     if typed:
         of_type = pairs_within(points, centred, cloud.type_groups)
         of_both = pairs_within(points, centred, cloud.type_and_sequence_groups)
-        d2_typed = everything.without(within, of_type.without(of_both)).d2_without(added)
+        d2_typed = d2_of_sums(everything - (within + (of_type - of_both)), added)
     if halves is not None:
         by_sequence = of_sequence.T @ (others.pop(0) * centred.weights[0][:, None])  # (S, S)
         by_sequence = (by_sequence + by_sequence.T) / 2
         split = halves_of_sequences(sequences[members[0]], by_sequence, halves, float(added[0])).cpu().numpy()
     two = _without_two(members, centred, columns[1], of_blocks, float(added[0]))
-    return Scanned(between.d2_without(added), everything.d2, ratios, split, d2_typed, two, ratio_two, table)
+    of_pairs = d2_of_sums(between, added), d2_of_sums(everything)
+    return Scanned(*of_pairs, ratios, split, d2_typed, two, ratio_two, table)
 
 
 def _between_sequences(
@@ -542,11 +513,13 @@ def _between_sequences(
     """Sums over pairs of different sequences, all pairs, and pairs within a sequence; and the first's centring bias."""
     everything = all_pairs(placed.points, of, products)
     within = pairs_within(placed.points, of, placed.cloud.sequence_groups)
-    between = everything.without(within)
-    sequences = torch.from_numpy(placed.cloud.sequences).to(placed.points.device)
+    between = everything - within
+    sequences = beside(placed.points, placed.cloud.sequences)
     of_sequence = _one_hot(sequences, int(placed.cloud.sequences.max()) + 1).to(of.weights.dtype)
     counts = (of.weights > 0).to(of.weights.dtype) @ of_sequence
-    added = added_by_centring(between.mean_cosine, within.mean_cosine, counts.cpu().double().numpy())
+    with np.errstate(divide="ignore", invalid="ignore"):  # undefined where there are no pairs
+        apart, together = (np.where(of[1] > 0, of[2] / of[1], np.nan) for of in (between, within))
+    added = added_by_centring(apart, together, counts.cpu().double().numpy())
     return between, everything, within, added
 
 
@@ -588,8 +561,7 @@ def d2_without_components(placed: PlacedCloud, n_removed: Sequence[int]) -> list
     weight = members.to(points.dtype)
     means = weight / weight.sum(1, keepdim=True).clamp_min(1)  # (n_sets, n)
     shifted = taken[None] - (means @ taken)[:, None]
-    of_whole = members[0]
-    total, of_rest = (float(x[of_whole].square().sum()) for x in (points, rest))
+    total, of_rest = (float(x[members[0]].square().sum()) for x in (points, rest))
     moved = []
     for n in n_removed:
         own = leading[:, :n]
@@ -602,14 +574,14 @@ def d2_without_components(placed: PlacedCloud, n_removed: Sequence[int]) -> list
     results = []
     for number, (n, of) in enumerate(zip(n_removed, moved, strict=True)):
         by_weight, of_blocks, blocks = products[2 * number], products[2 * number + 1], columns[2 * number + 1]
-        if not of_rest + float(taken[of_whole, n:].square().sum()) > RESIDUE * total:
+        if not of_rest + float(taken[members[0], n:].square().sum()) > RESIDUE * total:
             n_blocks = len(members) - 1
             results.append((np.full(len(members), np.nan), np.full((n_blocks, n_blocks), np.nan)))
             continue
         between, _, _, added = _between_sequences(PlacedCloud(placed.cloud, rest, members), of, by_weight)
         put_back = _squares_put_back(blocks, rest, taken[:, n:])
         two = _without_two(members, of, blocks, of_blocks, float(added[0]), put_back)
-        results.append((between.d2_without(added), two))
+        results.append((d2_of_sums(between, added), two))
     return results
 
 

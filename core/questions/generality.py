@@ -37,7 +37,7 @@ from core.analysis.resampling import (
     weighted_spearman,
 )
 from core.analysis.units import FEWEST_EXPLORATORY, Numbers, average_recipes, to_floats
-from core.pilots.saved import DIMENSIONS
+from core.pilots.saved import DIMENSIONS, Criterion
 from core.questions.ranking_answer import Answer, relation_units
 from core.registry.checks import VERDICTS
 from core.registry.protocols import CLAIMS
@@ -249,22 +249,20 @@ def compare_over_tasks(
         benchmark = answer.population.benchmark
         if benchmark is None:
             continue
+        task = Task(benchmark, answer, decide_by_benchmarks(context, [benchmark], criteria, use_class))
+        tasks.append(task)
         units = relation_units(answer.population)
         once = average_recipes(units)
         dimension |= dict(once.select("unit", "dimension").rows())
-        recipes[score_key(benchmark)] = dict(once.select("unit", "performance").rows())
+        recipes[task.key] = dict(once.select("unit", "performance").rows())
         of_runs = dict(units.select("unit", "performance").rows())
-        values[score_key(benchmark)] = [of_runs.get(run_id) for run_id in run_ids]
-        tasks.append(Task(benchmark, answer, decide_by_benchmarks(context, [benchmark], criteria, use_class)))
+        values[task.key] = [of_runs.get(run_id) for run_id in run_ids]
+    benchmarks = [task.benchmark for task in tasks]
+    of_recipes = {key: [of_task.get(unit) for unit in dimension] for key, of_task in recipes.items()}
     return OverTasks(
         tasks=tuple(tasks),
-        pooled=pool_tasks(
-            list(dimension.values()),
-            {key: [of_task.get(unit) for unit in dimension] for key, of_task in recipes.items()},
-        ),
-        decision=decide_by_benchmarks(context, [task.benchmark for task in tasks], criteria, use_class)
-        if len(tasks) > 1
-        else None,
+        pooled=pool_tasks(list(dimension.values()), of_recipes),
+        decision=decide_by_benchmarks(context, benchmarks, criteria, use_class) if len(tasks) > 1 else None,
         order=order_over_tasks(run_ids, values),
         n_recipes=len(dimension) if len(dimension) < len(run_ids) else None,
     )
@@ -278,20 +276,17 @@ def decide_by_benchmarks(
 ) -> Decision | None:
     """The decision with every score criterion replaced by these benchmarks, which share its weight. Thresholds of scores
     are dropped: they belong to one benchmark."""
-    others = [criterion for criterion in criteria if criterion.criterion.of != "score"]
-    scores = [criterion.criterion for criterion in criteria if criterion.criterion.of == "score"]
-    weight = sum(score.weight for score in scores) / len(benchmarks)
+    counted = [one for one in criteria if one.criterion.of != "score"]
+    weight = sum(one.criterion.weight for one in criteria if one.criterion.of == "score") / len(benchmarks)
     if weight:
-        plain = replace(scores[0], weight=weight, benchmark=None, direction=None, at_least=None, at_most=None)
-        others = [*(resolve_criterion(plain, context, benchmark) for benchmark in benchmarks), *others]
+        score = Criterion("score", weight=weight)
+        counted = [*(resolve_criterion(score, context, benchmark) for benchmark in benchmarks), *counted]
     if not any(
-        criterion.criterion.weight
-        for criterion in others
-        if criterion.criterion.of not in DIMENSIONS and criterion.is_direction_known
+        one.criterion.weight for one in counted if one.criterion.of not in DIMENSIONS and one.is_direction_known
     ):
         return None
     fewest = min(benchmarks, key=lambda benchmark: count_related_models(context, benchmark) or 0)
-    return decide_in_context(context, others, fewest, use_class)
+    return decide_in_context(context, counted, fewest, use_class)
 
 
 # --- agreement of orders ---------------------------------------------------------------------------------------

@@ -271,14 +271,10 @@ def relation_units(
 
 def _with_blocks(rows: pl.DataFrame, blocks: pl.DataFrame | None, score_blocks: pl.DataFrame | None) -> pl.DataFrame:
     """Add `blocks` (log dimensions) and `score_blocks`; null where unknown."""
-    joined = rows
+    joined, unknown = rows, pl.DataFrame(schema={"run_id": pl.String, "blocks": pl.List(pl.Float64)})
     for name, frame in (("blocks", blocks), ("score_blocks", score_blocks)):
-        if frame is None:
-            joined = joined.with_columns(pl.lit(None, pl.List(pl.Float64)).alias(name))
-        else:
-            joined = joined.join(
-                frame.select("run_id", pl.col("blocks").alias(name)), on="run_id", how="left", maintain_order="left"
-            )
+        of_runs = (unknown if frame is None else frame).select("run_id", pl.col("blocks").alias(name))
+        joined = joined.join(of_runs, on="run_id", how="left", maintain_order="left")
     is_positive = pl.col("blocks").list.eval(pl.element() > 0).list.all()
     return joined.with_columns(blocks=pl.when(is_positive).then(pl.col("blocks").list.eval(pl.element().log())))
 
@@ -314,9 +310,8 @@ def rank_models(
         value=pl.col(column).cast(pl.Float64).log(), error=_log_error(column)
     )
     by_dimension = rank_intervals(rows.select("value", "error", "blocks", unit="run_id"))
-    is_ranked = pl.col("score_match").is_in(OWN_MATCHES)
-    if population.higher_is_better is None:  # nobody knows which end is the best
-        is_ranked = pl.lit(False)
+    is_known = population.higher_is_better is not None  # else nobody knows which end is the best
+    is_ranked = pl.col("score_match").is_in(OWN_MATCHES) & is_known
     scores = rows.filter(is_ranked).select(value="score", error="score_std_error", blocks="score_blocks", unit="run_id")
     by_score = rank_intervals(scores, largest_first=population.higher_is_better is not False)
     has_score_errors = by_score.detectable is not None or by_score.units.height < 2
@@ -327,14 +322,11 @@ def rank_models(
     places = ("rank_low", "rank_high", "class_leader")
     models = (
         rows.select(
-            "run_id",
+            *("run_id", "name", "score", "score_std_error"),
             model="model_id",
-            name="name",
             dimension=column,
             lower=f"{column}_lower",
             upper=f"{column}_upper",
-            score="score",
-            score_std_error="score_std_error",
             match="score_match",
             is_vetoed=pl.col("worst_check").eq_missing(pl.lit("veto")),
         )
@@ -356,11 +348,9 @@ def relate_by_specification(population: Population, maxima: pl.DataFrame) -> Spe
     `maxima`: rows of `queries.inner_maxima`. Values are plain maxima, in the reference too, so that only the
     specification differs. None without a group.
     """
-    if population.group is None:
-        return None
     frames = specification_units(population, maxima)
     primary = specification_key(REFERENCE)
-    if primary not in frames:
+    if population.group is None or primary not in frames:
         return None
     curve = relate_specifications(frames, primary, population.registration.sign)
     if population.registration.is_registered:
@@ -432,11 +422,11 @@ def ask_for_report(warehouse: Warehouse, pilot: RegisteredPilot | None, runs: pl
         if answer.registration.by != "shipped" or not answered or answered - set(ids_of(runs)):
             return ()
     others = [
-        other.group
+        replace(question, group=group_key(other.group))
         for other in answer.population.others
-        if set(other.differing_keys) <= {"corpus_id", "n_points"} and "corpus_id" in other.differing_keys
+        if {"corpus_id"} <= set(other.differing_keys) <= {"corpus_id", "n_points"}
     ]
-    return (answer, *(ask(warehouse, replace(question, group=group_key(group))) for group in others))
+    return (answer, *(ask(warehouse, other) for other in others))
 
 
 def ask(warehouse: Warehouse, question: RankingQuestion, *, with_specifications: bool = False) -> Answer:
@@ -448,10 +438,7 @@ def ask(warehouse: Warehouse, question: RankingQuestion, *, with_specifications:
             evidence = with_summaries(opened, evidence)
     population = select_population(evidence, question)
     with warehouse.open() as opened:
-        blocks, score_blocks = load_blocks(opened, population)
-        if with_specifications:
-            maxima = queries.inner_maxima(opened, ids_of(population.rows))
-    answer = answer_question(population, blocks, score_blocks)
-    if not with_specifications:
-        return answer
-    return replace(answer, specifications=relate_by_specification(population, maxima))
+        blocks = load_blocks(opened, population)
+        maxima = queries.inner_maxima(opened, ids_of(population.rows)) if with_specifications else None
+    answer = answer_question(population, *blocks)
+    return answer if maxima is None else replace(answer, specifications=relate_by_specification(population, maxima))

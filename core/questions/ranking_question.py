@@ -238,15 +238,10 @@ def runs_of_pilot(runs: pl.DataFrame, pilot: Pilot) -> pl.DataFrame:
         pl.col("protocol") == pilot.protocol,
         pl.col("seed") == pilot.seed,
     )
-    by_reference: dict[str, list[PilotModel]] = {}
-    for model in pilot.models:
-        by_reference.setdefault(model.reference, []).append(model)
+    named = matching.filter(pl.col("reference").is_in([model.reference for model in pilot.models]))
     columns = ("reference", "dtype", "requested_revision", "revision", "stack")
-    is_of = [
-        any(is_run_of(run, model) for model in by_reference.get(run.reference, ()))
-        for run in records(matching.select(columns), Run)
-    ]
-    return matching.filter(pl.Series(is_of, dtype=pl.Boolean))
+    is_of = [any(is_run_of(run, one) for one in pilot.models) for run in records(named.select(columns), Run)]
+    return named.filter(pl.Series(is_of, dtype=pl.Boolean))
 
 
 def is_run_of(run: Run, model: PilotModel) -> bool:
@@ -482,10 +477,9 @@ def _count_partial_scores(scores: pl.DataFrame, group: RankingGroup) -> int:
 def _count_pilots(evidence: Evidence, group: RankingGroup) -> int:
     """Pilots that name at least half of these models: each one is another chance of a false positive."""
     references = set(group.rows["reference"])
-    pilots = {registered.pilot_id: registered.pilot for registered in evidence.pilots}
-    if evidence.shipped_pilot is not None:
-        pilots.setdefault(evidence.shipped_pilot.pilot_id, evidence.shipped_pilot)
-    named = [{model.reference for model in pilot.models} for pilot in pilots.values()]
+    pilots = [evidence.shipped_pilot, *(registered.pilot for registered in evidence.pilots)]
+    by_id = {pilot.pilot_id: pilot for pilot in pilots if pilot is not None}
+    named = [{model.reference for model in pilot.models} for pilot in by_id.values()]
     return sum(len(names & references) >= SHARED * len(references) for names in named)
 
 
@@ -533,13 +527,14 @@ def _choose_group(
     if question.group is not None:
         return find_group(all_groups, question.group)
     texts = [text.written for text in pilot.texts] if pilot else []
-    n_scored = dict(zip(map(id, all_groups), _n_models_scored(all_groups, counts, benchmark), strict=True))
-
-    def size(group: RankingGroup) -> tuple[int, int, int]:
-        name = group.rows["corpus_name"][0]
-        return n_scored[id(group)], group.rows.height, -texts.index(name) if name in texts else -99
-
-    return max(all_groups, key=size, default=None)
+    names = [group.rows["corpus_name"][0] for group in all_groups]
+    sizes = [
+        (n_scored, group.rows.height, -texts.index(name) if name in texts else -99)
+        for group, name, n_scored in zip(
+            all_groups, names, _n_models_scored(all_groups, counts, benchmark), strict=True
+        )
+    ]
+    return all_groups[sizes.index(max(sizes))] if sizes else None
 
 
 def _runs_like_group(group: RankingGroup, runs: pl.DataFrame) -> pl.DataFrame:
@@ -599,13 +594,10 @@ def _choose_benchmark(
         return _first_row(counts, pilot), registration
     is_registered = pilot is not None and _is_pilot_score(pilot, question)
     candidates = counts.filter(benchmark=question.benchmark)
-    known = counts["benchmark"].unique().sort().to_list()
     if candidates.is_empty() and not is_registered:
-        if not known:
-            raise InputError(
-                "No comparable model has a score of '{benchmark}' or another.", benchmark=question.benchmark
-            )
-        raise InputError(unknown_name("benchmark", question.benchmark, known))
+        if known := counts["benchmark"].unique().sort().to_list():
+            raise InputError(unknown_name("benchmark", question.benchmark, known))
+        raise InputError("No comparable model has a score of '{benchmark}' or another.", benchmark=question.benchmark)
     if question.metric is not None and not candidates.is_empty():
         metrics = candidates["metric"].unique().sort().to_list()
         candidates = candidates.filter(metric=question.metric)

@@ -23,9 +23,8 @@ import stat
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
@@ -49,8 +48,8 @@ from core.files import (
     writing,
 )
 from core.store import parcels, user_files
-from core.store.folder import Folder
-from core.store.parcels import PARCEL_FILES, RUN_FILE
+from core.store.folder import Folder, Progress, no_progress
+from core.store.parcels import PARCEL_FILES, TOKENS, is_parcel, reason_of
 from core.store.user_files import KINDS
 
 FORMAT = 1
@@ -79,7 +78,6 @@ _ZIP_ERRORS = (
     *(zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error, lzma.LZMAError),
     *(UnicodeDecodeError, EOFError, NotImplementedError, RuntimeError),
 )
-Progress = Callable[[int, int], None]
 
 
 # --- writing ---------------------------------------------------------------------------------------------------
@@ -157,9 +155,9 @@ class Archive:
 
     path: Path
     members: dict[str, Path | zipfile.ZipInfo]
+    zip_file: zipfile.ZipFile | None = None
     manifest: dict[str, Any] = field(default_factory=dict)
     """Empty if there is none, as in a plain folder of parcels."""
-    zip_file: zipfile.ZipFile | None = None
 
     @property
     def declared_files(self) -> dict[str, dict[str, Any]]:
@@ -175,14 +173,14 @@ class Archive:
                 found.setdefault(folder, {})[file] = name
         return found
 
-    def extract(self, name: str, target: Path, max_bytes: int | None = None) -> None:
-        """Copy one file of at most `max_bytes`. Raises WarehouseError if it contradicts the manifest."""
+    def extract(self, name: str, target: Path) -> None:
+        """Copy one file. Raises WarehouseError if it contradicts the manifest, or is larger than any of ours."""
         member = self.members[name]
         source = str(member) if isinstance(member, Path) else f"{self.path}, {name}"
         if isinstance(member, Path) and member.is_symlink():
             raise WarehouseError("{source} is a link: archives hold none.", source=source)
-        n_bytes = member.stat().st_size if isinstance(member, Path) else member.file_size
-        if n_bytes > (_max_bytes(name) if max_bytes is None else max_bytes):
+        n_bytes = _size(member)
+        if n_bytes > _max_bytes(name):
             raise WarehouseError(
                 "{source} has {n_bytes:,.0f} MB: no archive of Workdim has such a file.",
                 source=source,
@@ -192,7 +190,7 @@ class Archive:
         sha256, n_left = hashlib.sha256(), n_bytes
         make_folder(target.parent)
         try:
-            with self._open_member(member) as read, target.open("wb") as write:
+            with self.open_member(member) as read, target.open("wb") as write:
                 # Read at most one byte more than declared: a small zip file can hold terabytes.
                 while n_left >= 0 and (chunk := read.read(min(_CHUNK, n_left + 1))):
                     n_left -= len(chunk)
@@ -207,22 +205,21 @@ class Archive:
             ) from error
         if n_left or (self.manifest and (declared is None or declared["sha256"] != sha256.hexdigest())):
             raise WarehouseError("{source} is not as the manifest has it, or was cut off.", source=source)
+        if target.suffix == ".parquet" and _max_bytes(name) == MAX_FILE_BYTES[".parquet"]:
+            check_parquet_size(target, source)
 
-    def unpack(self, target: Path, progress: Progress = lambda done, total: None) -> None:
+    def unpack(self, target: Path, progress: Progress = no_progress) -> None:
         """Copy all files. Raises WarehouseError also if the files are not those the manifest names."""
-        unexpected = next(
-            (name for name in (*self.members, *self.declared_files) if not _MEMBER_NAME.fullmatch(name)), None
-        )
-        if unexpected is not None:
-            raise _damaged_archive(self.path, Sentence("it holds {strange!r}", strange=unexpected[:80]))
+        strange = [name for name in (*self.members, *self.declared_files) if not _MEMBER_NAME.fullmatch(name)]
+        if strange:
+            raise _damaged_archive(self.path, Sentence("it holds {strange!r}", strange=strange[0][:80]))
         if self.members.keys() != self.declared_files.keys():
             raise _damaged_archive(self.path, Sentence("it does not hold what its manifest names"))
         for number, name in enumerate(self.members, start=1):
-            is_user_table = name.startswith("people/tables/")
-            self.extract(name, target / name, max_bytes=2**63 if is_user_table else None)
+            self.extract(name, target / name)
             progress(number, len(self.members))
 
-    def _open_member(self, member: Path | zipfile.ZipInfo) -> IO[bytes]:
+    def open_member(self, member: Path | zipfile.ZipInfo) -> IO[bytes]:
         if isinstance(member, Path):
             return member.open("rb")
         assert self.zip_file is not None
@@ -237,10 +234,12 @@ def open_archive(path: Path, unpack_folder: Path | None) -> Iterator[Archive]:
     """
     try:
         if path.is_dir():
-            yield _read_folder(path)
+            yield _with_manifest(Archive(path, _files_in(path)))
         elif path.is_file() and zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as packed:
-                yield _read_zip(path, packed, unpack_folder)
+                infos = [info for info in packed.infolist() if not info.is_dir()]
+                _check_members(path, infos, unpack_folder)
+                yield _with_manifest(Archive(path, {info.filename: info for info in infos}, packed))
         elif path.suffix.lower() == ".zip":
             raise _damaged_archive(path, Sentence("it is no zip file, or was cut off"))
         else:
@@ -250,39 +249,19 @@ def open_archive(path: Path, unpack_folder: Path | None) -> Iterator[Archive]:
                 path=path,
             )
     except _ZIP_ERRORS as error:
-        raise _damaged_archive(path, str(error).splitlines()[0] if str(error) else type(error).__name__) from error
+        raise _damaged_archive(path, reason_of(error)) from error
 
 
-def _read_folder(path: Path) -> Archive:
-    members: dict[str, Path | zipfile.ZipInfo] = {}
-
-    def add(folder: Path, files: tuple[str, ...], name: str) -> None:
-        members.update({f"{name}/{file}": folder / file for file in files if os.path.lexists(folder / file)})
-
-    if (path / RUN_FILE).is_file():
-        add(path, PARCEL_FILES, f"parcels/{path.name}")
-        return Archive(path, members)
+def _files_in(path: Path) -> dict[str, Path | zipfile.ZipInfo]:
+    """The files of a parcel, a folder of parcels or an unpacked archive, by their names in an archive."""
     inner = path / "parcels"
-    for folder in folders_in(inner if inner.is_dir() else path):
-        if (folder / RUN_FILE).is_file():
-            add(folder, PARCEL_FILES, f"parcels/{folder.name}")
-    for folder in folders_in(path / "people" / "scores"):
-        add(folder, SCORE_FILES, f"people/scores/{folder.name}")
-    manifest = path / MANIFEST
-    if not manifest.is_file():
-        return Archive(path, members)
-    return Archive(path, members, _read_manifest(path, len(members), manifest.stat().st_size, manifest.read_bytes))
-
-
-def _read_zip(path: Path, packed: zipfile.ZipFile, unpack_folder: Path | None) -> Archive:
-    infos = [info for info in packed.infolist() if not (info.is_dir() or info.filename.startswith("__MACOSX/"))]
-    _check_members(path, infos, unpack_folder)
-    members = dict[str, Path | zipfile.ZipInfo](_normalize_names(path.stem, {info.filename: info for info in infos}))
-    manifest = members.pop(MANIFEST, None)
-    if not isinstance(manifest, zipfile.ZipInfo):
-        return Archive(path, members, zip_file=packed)
-    told = _read_manifest(path, len(infos), manifest.file_size, partial(packed.read, manifest))
-    return Archive(path, members, told, packed)
+    runs = [path] if is_parcel(path) else filter(is_parcel, folders_in(inner if inner.is_dir() else path))
+    places = {f"parcels/{folder.name}": folder for folder in runs}
+    places |= {f"people/scores/{folder.name}": folder for folder in folders_in(path / "people" / "scores")}
+    files = {
+        f"{name}/{file}": folder / file for name, folder in places.items() for file in (*PARCEL_FILES, *SCORE_FILES)
+    }
+    return {name: file for name, file in (files | {MANIFEST: path / MANIFEST}).items() if os.path.lexists(file)}
 
 
 def _check_members(path: Path, infos: list[zipfile.ZipInfo], unpack_folder: Path | None) -> None:
@@ -310,44 +289,28 @@ def _check_members(path: Path, infos: list[zipfile.ZipInfo], unpack_folder: Path
         require_room(unpacked, unpack_folder, NOTHING_CHANGED)
 
 
-def _normalize_names(stem: str, infos: dict[str, zipfile.ZipInfo]) -> dict[str, zipfile.ZipInfo]:
-    """Bring names into the layout of an archive: drop an outer folder, put parcels below `parcels`."""
-    tops = {name.partition("/")[0] for name in infos if "/" in name}
-    if len(tops) == 1 and not any("/" not in name for name in infos) and tops != {"parcels"}:
-        top = tops.pop()
-        if f"{top}/{RUN_FILE}" not in infos:
-            infos = {name[len(top) + 1 :]: info for name, info in infos.items()}
-    if RUN_FILE in infos:
-        return {f"parcels/{stem}/{name}": info for name, info in infos.items()}
-    if not any(name.startswith("parcels/") for name in infos):
-        parcels = {name.rpartition("/")[0] for name in infos if PurePosixPath(name).name == RUN_FILE}
-        infos = {
-            f"parcels/{name}" if name.rpartition("/")[0] in parcels else name: info for name, info in infos.items()
-        }
-    return infos
-
-
-def _read_manifest(path: Path, n_files: int, n_bytes: int, read: Callable[[], bytes]) -> dict[str, Any]:
-    """The manifest, with its size and the types checked that callers rely on."""
-    if n_bytes > _MANIFEST_BYTES_PER_FILE * (n_files + 1000):
-        raise _damaged_archive(path, Sentence("its {manifest} is too large", manifest=MANIFEST))
+def _with_manifest(opened: Archive) -> Archive:
+    """The archive with its manifest read, whose size and types that callers rely on are checked."""
+    member = opened.members.pop(MANIFEST, None)
+    if member is None:
+        return opened
+    if _size(member) > _MANIFEST_BYTES_PER_FILE * (len(opened.members) + 1000):
+        raise _damaged_archive(opened.path, Sentence("its {manifest} is too large", manifest=MANIFEST))
     try:
-        manifest = json.loads(read())
+        with opened.open_member(member) as read:
+            manifest = json.load(read)
         if manifest["format"] > FORMAT:
-            raise WarehouseError("{file} was written by a newer Workdim: update Workdim to read it.", file=path)
-        if manifest["format"] < 1 or not all(
-            isinstance(name, str) and isinstance(file["sha256"], str) and int(file["bytes"]) >= 0
-            for name, file in manifest["files"].items()
-        ):
-            raise ValueError("it gives no format, hashes and sizes")
-        return manifest
-    except (KeyError, ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
-        raise _damaged_archive(
-            path,
-            Sentence(
-                "it has no readable {manifest}: {reason}", manifest=MANIFEST, reason=str(error).splitlines()[0][:200]
-            ),
-        ) from error
+            raise WarehouseError("{file} was written by a newer Workdim: update Workdim to read it.", file=opened.path)
+        if not all(isinstance(file["sha256"], str) for file in manifest["files"].values()):
+            raise ValueError("it gives no hashes")
+        return replace(opened, manifest=manifest)
+    except (KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
+        told = Sentence("it has no readable {manifest}: {reason}", manifest=MANIFEST, reason=reason_of(error)[:200])
+        raise _damaged_archive(opened.path, told) from error
+
+
+def _size(member: Path | zipfile.ZipInfo) -> int:
+    return member.stat().st_size if isinstance(member, Path) else member.file_size
 
 
 def check_parquet_size(file: Path, source: str) -> None:
@@ -366,8 +329,10 @@ def check_parquet_size(file: Path, source: str) -> None:
 
 
 def _max_bytes(name: str) -> int:
+    if name.startswith("people/tables/"):
+        return 2**63
     file = PurePosixPath(name)
-    return MAX_TOKENS_BYTES if file.name == "tokens.parquet" else MAX_FILE_BYTES.get(file.suffix, 0)
+    return MAX_TOKENS_BYTES if file.name == f"{TOKENS}.parquet" else MAX_FILE_BYTES.get(file.suffix, 0)
 
 
 def _damaged_archive(path: Path, reason: str) -> WarehouseError:

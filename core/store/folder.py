@@ -17,11 +17,18 @@ from __future__ import annotations
 import contextlib
 import re
 import secrets
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from core.errors import InputError, ResourceError
 from core.files import NOTHING_CHANGED, make_folder, names_in, refuse_where_read_only, write_atomic, writing
+
+Progress = Callable[[int, int], None]
+"""Called with what is done, and in total."""
+
+
+def no_progress(done: int, total: int) -> None:
+    """Where nobody watches."""
 
 
 class Folder:

@@ -5,9 +5,10 @@
         run_id: Annotated[str, Column("Time-ordered id, fixed at submission.", _("run"), key=True)]
         code_version: Annotated[str, "Version of Workdim."]
 
-The field gives name, order, type, default and whether a value may be missing. A trailing underscore (`pass_`) only
-avoids a Python keyword; the column has none. The DDL and the comments of the DuckDB file, the typed frames, the data
-dictionary, the keys that parcels are checked by and the names on screen all follow from this one declaration.
+A type alone declares a column whose name says all. The field gives name, order, type, default and whether a value may
+be missing. A trailing underscore (`pass_`) only avoids a Python keyword; the column has none. The DDL and the comments
+of the DuckDB file, the typed frames, the data dictionary, the keys that parcels are checked by and the names on screen
+all follow from this one declaration.
 
 Modules that declare rows do not import `annotations` from `__future__`: their annotations are values, so that nothing
 has to be evaluated again when a parcel is read.
@@ -252,16 +253,13 @@ def frame(rows: Iterable[Any], row_class: type) -> pl.DataFrame:
 
 
 def _bound(f: Any, is_narrow: bool) -> BoundColumn:
-    if typing.get_origin(f.type) is not typing.Annotated:
-        raise TypeError(f"{f.name} is no column: write Annotated[type, Column(...)], without postponed annotations.")
-    hint, said = typing.get_args(f.type)
+    hint, said = typing.get_args(f.type) if typing.get_origin(f.type) is typing.Annotated else (f.type, "")
     declared = said if isinstance(said, Column) else Column(said)
-    alternatives = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
-    (plain,) = (part for part in alternatives if part is not types.NoneType)
+    (plain,) = (part for part in typing.get_args(hint | None) if part is not types.NoneType)
     dtype, sql_type = _TYPES[plain]
     if is_narrow and not declared.derived:
         sql_type = "SMALLINT" if declared.is_layer else _NARROW.get(sql_type, sql_type)
-    is_optional = types.NoneType in alternatives
+    is_optional = isinstance(hint, types.UnionType)
     return BoundColumn(f.name.rstrip("_"), f.name, dtype, declared.storage or sql_type, is_optional, declared)
 
 

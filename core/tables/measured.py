@@ -25,9 +25,6 @@ Cloud = Annotated[str, Column("Tokens taken as points.", values="cloud", key=Tru
 EstimatorName = Annotated[str, Column(values="estimator", key=True)]
 TransformName = Annotated[str, Column(values="transform", key=True)]
 InnerRank = Annotated[int | None, Column("Rank of the inner neighbour; n2 of the outer.", key=True)]
-_Value = Annotated[float | None, ""]
-_StdError = Annotated[float | None, ""]
-_NPoints = Annotated[int, ""]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,8 +76,8 @@ class RunRow:
     parent_run_id: Annotated[str | None, Column("", _("control of the run"))]
     pass_: Annotated[str, Column("", _("pass"), values="pass")]
     seed: Annotated[int, _of_protocol("", _("seed of the draws"))]
-    model_id: Annotated[str, ""]
-    corpus_id: Annotated[str, ""]
+    model_id: str
+    corpus_id: str
     pilot_id: Annotated[str | None, Column("", _("measured for the pilot"))]
     protocol: Annotated[str, _of_protocol("", _("protocol"))]
     protocol_hash: Annotated[str, _of_protocol("Runs compare where it is equal.", _("hash of the protocol"))]
@@ -184,14 +181,14 @@ class LayerEstimateRow:
     transform: Annotated[str, Column("What was done to the points first.", values="transform", key=True)]
     mean_distance: Annotated[float | None, "The scale: of the outer neighbour."]
     value: Annotated[float | None, "NULL where undefined."]
-    std_error: _StdError
+    std_error: float | None
     lower: Annotated[float | None, Column("95 % interval.", derived=_LOWER)]
     upper: Annotated[float | None, Column("95 % interval.", derived=_UPPER)]
     gaussian_equivalent: Annotated[float | None, "The Gaussian that reads the same at this N."]
-    n_points: _NPoints
+    n_points: int
     n_dropped: Annotated[int, "Exact duplicates."]
     notes: Annotated[str | None, "Why a value is undefined, or what it assumes."] = None
-    gaussian_equivalent_lower: Annotated[float | None, ""] = None
+    gaussian_equivalent_lower: float | None = None
     gaussian_equivalent_upper: Annotated[float | None, "NULL beyond any Gaussian."] = None
 
 
@@ -202,9 +199,9 @@ class LayerCorrelatorRow:
     state: _State
     cloud: Annotated[str, Column("Tokens taken as points.", values="cloud", key=True)]
     correlator: Annotated[str, Column("Large norms are of tokens before masking.", values="correlator", key=True)]
-    value: Annotated[float | None, ""]
-    std_error: _StdError
-    n_points: _NPoints
+    value: float | None
+    std_error: float | None
+    n_points: int
 
 
 @dataclass(frozen=True)
@@ -215,9 +212,9 @@ class LayerPairRow:
     k: Annotated[int | None, Column("Number of neighbours, if any.", key=True)]
     layer_a: _Layer
     layer_b: _Layer
-    value: _Value
-    std_error: _StdError
-    n_points: _NPoints
+    value: float | None
+    std_error: float | None
+    n_points: int
     null_value: Annotated[float | None, "Mean with one layer's tokens permuted."] = None
     null_spread: Annotated[float | None, "Standard deviation over permutations."] = None
 
@@ -257,14 +254,14 @@ class LayerDistributionRow:
     quantity: Annotated[str, Column("What is counted.", values="quantity", key=True)]
     bin_lower: Annotated[float, Column(key=True, storage="DOUBLE")]
     bin_upper: Annotated[float, Column(storage="DOUBLE")]
-    count: Annotated[int, ""]
+    count: int
 
 
 @dataclass(frozen=True)
 class TokenResultRow:
     """One token at one layer. Stored only in the parcel, on request: it reveals where in a text a token stood."""
 
-    run_id: Annotated[str, ""]
+    run_id: str
     layer: Annotated[int, Column(LAYER)]
     sequence: Annotated[int, "Number of the window."]
     position: Annotated[int, "Of the token in its window."]
@@ -280,14 +277,14 @@ class RunWindowRow:
     sequence: Annotated[int, Column("In text order.", key=True)]
     document: Annotated[int, "Short documents count together."]
     n_points: Annotated[int, "Behind the dimensions; 0 where too few."]
-    n_types: Annotated[int, ""]
+    n_types: int
     loss: Annotated[float | None, Column("Mean of its tokens, given those before.", unit="nats")]
     loss_std_error: Annotated[float | None, "Over stretches of the window."]
     inner_layer: Annotated[int | None, Column("Inner layer of the largest d2 of the whole text.", is_layer=True)]
     inner_d2: Annotated[float | None, "Over pairs of tokens that differ in type."]
     inner_d2_std_error: Annotated[float | None, "Over stretches of the window."]
     final_d2: Annotated[float | None, "After the last block, before the norm."]
-    final_d2_std_error: Annotated[float | None, ""]
+    final_d2_std_error: float | None
     bits: Annotated[
         float | None, Column("Of all tokens; over n_bytes, bits per byte.", unit="bits", storage="DOUBLE")
     ] = None
@@ -306,7 +303,7 @@ class RunCheckRow:
     run_id: RunId
     check_name: Annotated[str, Column(values="check", key=True)]
     layer: Annotated[int | None, Column("NULL for the whole run.", key=True, is_layer=True)]
-    value: Annotated[float | None, ""]
+    value: float | None
     threshold: Annotated[float | None, "What it was held against."]
     outcome: Annotated[str, Column(values="outcome")]
     std_error: Annotated[float | None, "Where a check compares two estimates."] = None
@@ -326,7 +323,7 @@ class RunClaimRow:
     transform: TransformName
     n1: InnerRank
     n2: Annotated[int | None, Column("Rank of the outer neighbour.", key=True)]
-    seed: Annotated[int, ""]
+    seed: int
     is_core: Annotated[bool, "The verdict rests on it."]
     ratio: Annotated[float | None, "Largest inner dimension over layer 0, or over the end."]
     lower: _Band
@@ -384,7 +381,7 @@ class RunSummaryRow:
     inner_max_upper: Interval
     inner_max_layer: Annotated[int | None, Column("Of the largest inner dimension.", is_layer=True)]
     lowest_layer: Annotated[int | None, Column("Ends included.", is_layer=True)]
-    lowest_dimension: Annotated[float | None, ""]
+    lowest_dimension: float | None
     working_dimension: Annotated[float | None, "inner_max where it exceeds both ends by 10 %."]
     working_dimension_lower: Interval
     working_dimension_upper: Interval
@@ -414,7 +411,7 @@ class RunSummaryRow:
     reasons_fall: Annotated[list[str], "Why verdict_fall is not simply holds."]
     qualifiers: Annotated[list[str], "Limits of all numbers: few_types, no_final_norm, check_warned, check_vetoed."]
     bits_per_byte: Annotated[float | None, Column("Loss on this text; NULL for encoders.", unit="bits per byte")]
-    n_points: Annotated[int, ""]
+    n_points: int
     control_run_ids: Annotated[list[str] | None, "Of its verdicts."] = None
     methods_rise: _Methods = None
     yes_rise: _Yes = None

@@ -9,7 +9,6 @@ from typing import Annotated
 from core.registry.names import NOT_STATED
 from core.tables.columns import Column
 
-Utc = Annotated[datetime, ""]
 PILOT_SOURCE = "pilot:"
 """Prefix of the source of scores that a user states in a pilot; the pilot's id follows."""
 SCORED_SOURCE = "scored here:"
@@ -24,13 +23,13 @@ SCORE_KEYS = ("benchmark", "metric", "filter", "n_shot", "suite")
 class ScoreRow:
     repository: Annotated[str, "As the source names it; of an own score the reference."]
     revision: Annotated[str | None, "NULL if not stated."] = None
-    benchmark: Annotated[str, ""]
+    benchmark: str
     metric: Annotated[str, "Or 'not stated'."]
     filter: Annotated[str, "How answers are read off, or 'not stated'."] = NOT_STATED
     n_shot: Annotated[int | None, "NULL if not stated."] = None
-    suite: Annotated[str, ""]
-    value: Annotated[float, ""]
-    std_error: Annotated[float | None, ""] = None
+    suite: str
+    value: float
+    std_error: float | None = None
     unit: Annotated[str, "percent (0 to 100), fraction, or its own name."]
     higher_is_better: Annotated[bool | None, "NULL if not stated."] = None
     n_samples: Annotated[int | None, "NULL if not stated."] = None
@@ -39,10 +38,10 @@ class ScoreRow:
     source: Annotated[
         str, "Where published; pilot: with its id if stated; scored here: with version, number format, task."
     ]
-    licence: Annotated[str, ""] = NOT_STATED
-    as_of: Annotated[str | None, ""] = None
+    licence: str = NOT_STATED
+    as_of: str | None = None
     flags: Annotated[str, "Cautions, separated by semicolons."] = ""
-    file_sha256: Annotated[str, ""]
+    file_sha256: str
     dtype: Annotated[str | None, "NULL if not stated."] = None
     chat_template: Annotated[bool | None, "NULL if not stated."] = None
     task_version: Annotated[str | None, "In its harness."] = None
@@ -54,23 +53,23 @@ class ScoreFileRow:
     """One imported file. Removing it deletes all rows with its hash."""
 
     file_sha256: Annotated[str, Column("Of the file; of own scores, of model, task and settings.", key=True)]
-    file_name: Annotated[str, ""]
+    file_name: str
     format: Annotated[str, "lm_eval, leaderboard_v2_csv, csv, ..., scored_here."]
-    n_taken: Annotated[int, ""]
-    n_skipped: Annotated[int, ""]
-    imported_at: Utc
+    n_taken: int
+    n_skipped: int
+    imported_at: datetime
 
 
 @dataclass(frozen=True)
 class ScoreSampleRow:
     """One model's answer to one question of a benchmark. Neither question nor answer is stored, only a hash."""
 
-    file_sha256: Annotated[str, ""]
-    repository: Annotated[str, ""]
-    revision: Annotated[str | None, ""]
-    benchmark: Annotated[str, ""]
-    metric: Annotated[str, ""]
-    filter: Annotated[str, ""]
+    file_sha256: str
+    repository: str
+    revision: str | None
+    benchmark: str
+    metric: str
+    filter: str
     doc_hash: Annotated[str, "Equal for two models on one question."]
     doc_id: Annotated[int | None, "In the file."]
     value: Annotated[float, "Mostly 0 or 1."]
@@ -83,23 +82,23 @@ class ModelAliasRow:
 
     alias: Annotated[str, Column("As in scores.repository.", key=True)]
     reference: Annotated[str, "As in models.repository or models.reference."]
-    created_at: Utc
+    created_at: datetime
 
 
 @dataclass(frozen=True)
 class PilotRow:
     pilot_id: Annotated[str, Column("Name and hash.", key=True)]
-    name: Annotated[str, ""]
+    name: str
     use_class: Annotated[str, Column(values="use_class")]
-    models: Annotated[list[str], ""]
-    corpora: Annotated[list[str], ""]
+    models: list[str]
+    corpora: list[str]
     protocol: Annotated[str, Column(values="protocol")]
-    seed: Annotated[int, ""]
+    seed: int
     benchmark: Annotated[str | None, "Named before measuring."]
-    metric: Annotated[str | None, ""]
+    metric: str | None
     config: Annotated[str, "JSON object: as requested."]
-    note: Annotated[str | None, ""]
-    created_at: Utc
+    note: str | None
+    created_at: datetime
 
 
 @dataclass(frozen=True)
@@ -117,11 +116,11 @@ class PlanRow:
 
     plan_id: Annotated[str, Column(key=True)]
     model_id: Annotated[str, "As in models, if measured."]
-    reference: Annotated[str, ""]
-    name: Annotated[str, ""]
-    family: Annotated[str, ""]
-    weights_sha256: Annotated[str, ""]
-    n_layers: Annotated[int, ""]
+    reference: str
+    name: str
+    family: str
+    weights_sha256: str
+    n_layers: int
     corpus_id: Annotated[str, "One half chose, the other verified."]
     blocks: Annotated[list[int], "To remove: block i stands between layers i and i + 1."]
     rule: Annotated[str, Column(values="plan_rule")]
@@ -139,36 +138,36 @@ class PlanRow:
     sum_of_singles: Annotated[float | None, Column("Rises of its blocks alone, summed.", unit=_NATS)]
     is_healed: Annotated[bool, "Repaired without training."]
     healing: Annotated[str | None, "Why not repaired, as short_text."]
-    parameters_before: Annotated[int, ""]
-    parameters_after: Annotated[int, ""]
+    parameters_before: int
+    parameters_after: int
     kv_bytes_before: Annotated[float | None, Column("Per token, at dtype.", unit="bytes")]
     kv_bytes_after: Annotated[float | None, Column(unit="bytes")]
-    prompt_tokens: Annotated[int | None, ""]
+    prompt_tokens: int | None
     prefill_seconds_before: Annotated[float | None, Column("Median.", unit="s")]
     prefill_seconds_after: Annotated[float | None, Column(unit="s")]
-    new_tokens: Annotated[int | None, ""]
+    new_tokens: int | None
     generation_seconds_before: Annotated[float | None, Column("Median.", unit="s")]
     generation_seconds_after: Annotated[float | None, Column(unit="s")]
-    saved_as: Annotated[str | None, ""]
+    saved_as: str | None
     saved_model_id: Annotated[str | None, "As in models, when measured."]
     mergekit: Annotated[str | None, "Why mergekit cannot make it, as configuration."]
-    n_tokens: Annotated[int, ""]
+    n_tokens: int
     n_selection: Annotated[int, "Windows that the blocks were chosen on."]
     n_verification: Annotated[int | None, "Windows of held-out text."]
-    seed: Annotated[int, ""]
-    dtype: Annotated[str, ""]
-    device: Annotated[str, ""]
+    seed: int
+    dtype: str
+    device: str
     config: Annotated[str, "JSON object: as requested."]
-    code_version: Annotated[str, ""]
-    note: Annotated[str | None, ""]
-    created_at: Utc
+    code_version: str
+    note: str | None
+    created_at: datetime
 
 
 @dataclass(frozen=True)
 class PlanOutcomeRow:
     """The price of one change: of the plan itself, another candidate, a single block, or a projection."""
 
-    plan_id: Annotated[str, ""]
+    plan_id: str
     rule: Annotated[str, Column(values="plan_rule")]
     unit: Annotated[str, "block, attention, mlp or layer."]
     blocks: Annotated[list[int], "From 0; of a projection, layers."]
@@ -176,7 +175,7 @@ class PlanOutcomeRow:
     is_equal: Annotated[bool | None, "It may lose as little as the best."]
     is_healed: Annotated[bool, "Repaired without training."]
     text: Annotated[str, Column(values="plan_text")]
-    corpus_id: Annotated[str | None, ""]
+    corpus_id: str | None
     measure: Annotated[str, Column(values="plan_measure")]
     rank: Annotated[int | None, "Of a projection."]
     value_before: Annotated[float | None, "Of the whole model."]
@@ -186,7 +185,7 @@ class PlanOutcomeRow:
     lower: Annotated[float | None, "95 % interval."]
     upper: Annotated[float | None, "95 % interval."]
     n_points: Annotated[int | None, "Documents, blocks of windows, questions or groups."]
-    created_at: Utc
+    created_at: datetime
 
 
 @dataclass(frozen=True)
@@ -194,14 +193,14 @@ class RuleRow:
     """How to choose between models, written down before choosing. A changed rule is another version."""
 
     rule_id: Annotated[str, Column("Name and hash.", key=True)]
-    name: Annotated[str, ""]
-    version: Annotated[int, ""]
+    name: str
+    version: int
     use_class: Annotated[str, Column(values="use_class")]
     task: Annotated[str | None, "Benchmark it was learned on."]
-    metric: Annotated[str | None, ""]
+    metric: str | None
     config: Annotated[str, "JSON: criteria, weights, thresholds, assumptions of cost."]
-    note: Annotated[str | None, ""]
-    created_at: Utc
+    note: str | None
+    created_at: datetime
 
 
 @dataclass(frozen=True)
@@ -210,22 +209,22 @@ class RuleChoiceRow:
 
     rule_id: Annotated[str, Column(key=True)]
     choice_id: Annotated[str, Column(key=True)]
-    task: Annotated[str | None, ""]
-    metric: Annotated[str | None, ""]
+    task: str | None
+    metric: str | None
     candidates: Annotated[list[str], "Runs."]
     n: Annotated[int, "Models with all that the rule asks for."]
     n_meeting: Annotated[int, "Those of them that meet its thresholds."]
     run_id: Annotated[str | None, "Of the chosen model."]
     model_id: Annotated[str | None, "The chosen model."]
-    runner_up: Annotated[str | None, ""]
+    runner_up: str | None
     total: Annotated[float | None, "Weighted mean of the chosen model."]
-    runner_up_total: Annotated[float | None, ""]
+    runner_up_total: float | None
     share_first: Annotated[float | None, "Share of draws in which the first stays first."]
-    reasons: Annotated[list[str], ""]
+    reasons: list[str]
     evidence: Annotated[str, "JSON: the values at that time."]
-    chosen_at: Utc
+    chosen_at: datetime
     outcome: Annotated[str | None, Column("NULL while unknown.", values="rule_outcome")] = None
-    outcome_at: Annotated[datetime | None, ""] = None
+    outcome_at: datetime | None = None
     outcome_note: Annotated[str | None, "What it is known from."] = None
 
 
@@ -234,9 +233,9 @@ class SavedQueryRow:
     """A typed query that someone saved to run again."""
 
     name: Annotated[str, Column(key=True)]
-    sql: Annotated[str, ""]
-    note: Annotated[str | None, ""]
-    created_at: Utc
+    sql: str
+    note: str | None
+    created_at: datetime
 
 
 @dataclass(frozen=True)
@@ -244,20 +243,20 @@ class RecipeRow:
     """How a report is made, so that it can be made again."""
 
     recipe_id: Annotated[str, Column("Name and hash.", key=True)]
-    name: Annotated[str, ""]
-    pilot_id: Annotated[str | None, ""]
-    choice_id: Annotated[str | None, ""]
-    plan_id: Annotated[str | None, ""]
-    run_ids: Annotated[list[str], ""]
+    name: str
+    pilot_id: str | None
+    choice_id: str | None
+    plan_id: str | None
+    run_ids: list[str]
     language: Annotated[str, Column(values="language")]
-    appendix: Annotated[bool, ""]
-    decided_by: Annotated[str | None, ""]
+    appendix: bool
+    decided_by: str | None
     decide_by: Annotated[str | None, "A day."]
     template: Annotated[str | None, "NULL for Workdim's own."]
-    template_sha256: Annotated[str | None, ""]
-    code_version: Annotated[str, ""]
-    made_at: Annotated[datetime, ""]
-    created_at: Utc
+    template_sha256: str | None
+    code_version: str
+    made_at: datetime
+    created_at: datetime
 
 
 @dataclass(frozen=True)
@@ -266,12 +265,12 @@ class RecipeNumberRow:
 
     recipe_id: Annotated[str, Column(key=True)]
     number: Annotated[int, Column(key=True)]
-    slide: Annotated[int, ""]
-    slide_key: Annotated[str, ""]
+    slide: int
+    slide_key: str
     place: Annotated[str, "title, statement, table, key or chart."]
     text: Annotated[str, "As written there."]
     value: Annotated[float, "Unrounded, in the written unit."]
     source_table: Annotated[str | None, "`stated`: a definition; NULL: unknown."]
-    source_column: Annotated[str | None, ""]
+    source_column: str | None
     run_id: Annotated[str | None, "NULL where several."]
     source_key: Annotated[str | None, "JSON: the key of its row."] = None

@@ -30,9 +30,7 @@ from core.locale import DIRECTION_CONTROLS, LANGUAGES, _, worded
 CONTROL_CHARACTERS = re.compile(f"[\x00-\x08\x0b-\x1f\x7f-\x9f{DIRECTION_CONTROLS}]")
 """Characters that move the cursor, set colours or reverse the direction of text; line break and tab excluded."""
 WIDTH = 80
-"""Columns of a summary."""
-LABEL = 14
-"""Columns of the labels on its left."""
+"""Columns of a terminal that states none."""
 
 
 def escape_controls(text: str) -> str:

@@ -13,7 +13,7 @@ from core import wording
 from core.ids import SHORT_ID
 from core.locale import _, worded
 from core.records import PassEstimate, Preflight, Progress
-from core.terminal.output import WIDTH, join, one_line, pad, progress_stream, wrap
+from core.terminal.output import join, one_line, pad, progress_stream
 from core.wording.labels import duration
 from core.wording.runs import cost_facts, network_text
 
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
 
 def card_lines(card: Preflight) -> list[str]:
-    """Lines of at most `WIDTH` columns; what is not known yet is marked so."""
+    """What is not known yet is marked so."""
     head = _("{model} on {text}, {protocol} protocol, seed {seed}")
-    lines = wrap(head.format(model=card.model, text=card.corpus, protocol=card.protocol, seed=card.seed), WIDTH)
-    entries = list(_entries(card))
-    room = max((cell_len(label) for label, _text in entries), default=0) + 4
-    for label, text in entries:
-        lines += wrap(text, WIDTH, " " * room, pad(f"  {label}", room))
-    return lines
+    entries = [(label, text) for label, text in _entries(card) if text]
+    room = max((cell_len(label) for label, _text in entries), default=0) + 2
+    return [
+        head.format(model=card.model, text=card.corpus, protocol=card.protocol, seed=card.seed),
+        *(f"  {pad(label, room)}{text}" for label, text in entries),
+    ]
 
 
 def _entries(card: Preflight) -> Iterator[tuple[str, str]]:
@@ -67,9 +67,9 @@ FORECAST_SHARE = 0.02
 
 
 class ProgressBar:
-    """A bar for `n` jobs, or for one phase that reports itself. Draws nothing in the first `delay` seconds."""
+    """A bar for `n` jobs, or for one phase of this name that reports itself. Draws nothing in the first `delay` seconds."""
 
-    def __init__(self, name: str, n: int = 1, delay: float = 0.0) -> None:
+    def __init__(self, name: str = "", n: int = 1, delay: float = 0.0) -> None:
         self._name, self._n, self._delay = name, n, delay
         self._begun = time.monotonic()
         self._shares: dict[str, float] = {}
@@ -83,7 +83,8 @@ class ProgressBar:
         self.clear()
 
     def follow(self, progress: Any) -> None:
-        """Show the status of a job (core.runs.jobs.JobStatus): its share of all phases, its own forecast if known."""
+        """Show the status of a job (core.runs.jobs.JobStatus): its model, its share of all phases, its own forecast if known."""
+        self._name = progress.job.config.model
         step, share = progress.progress, progress.progress_record.get("share")
         if share is not None:
             self._shares[progress.job.job_id] = share
@@ -101,10 +102,6 @@ class ProgressBar:
         if self._shares:
             self._shares.pop(max(self._shares, key=self._shares.__getitem__))
         self.clear()
-
-    def name(self, name: str) -> None:
-        """Set the name of the current work."""
-        self._name = name
 
     def clear(self) -> None:
         """Remove the bar to make room for a line; the next report draws it again."""

@@ -1,4 +1,4 @@
-"""One measurement, in lines of at most 80 columns: the answer and what comes next in some ten, then the numbers behind it.
+"""One measurement: the answer and what comes next in some ten, then the numbers behind it.
 
 The answer: dimensions with their intervals, both verdicts, controls, checks, loss and cost. The numbers: the dimensions, every
 core specification, each control and checks that did not pass; on request neighbours, pairs of layers and all that is stored.
@@ -24,7 +24,7 @@ from core.records import Profile
 from core.registry.estimators import plateau
 from core.registry.protocols import CLAIMS, SPECIFICATIONS
 from core.tables import LayerEstimateRow, LayerPairRow, RunCheckRow, RunClaimRow, RunRow, RunSummaryRow
-from core.terminal.output import LABEL, WIDTH, join, pad, wrap
+from core.terminal.output import join, pad
 from core.wording.answers import readable_limits, readable_text, served_text
 from core.wording.labels import number
 from core.wording.runs import fields
@@ -37,30 +37,35 @@ from core.wording.verdicts import (
     start_text,
 )
 
+LABEL = 14
+"""Columns of the labels on the left."""
+
 
 def answer_lines(profile: Profile) -> list[str]:
-    return [
-        *wrap(_headline(profile), WIDTH, "  ", "  "),
-        *_verdict_lines(profile),
-        *_controls_in_short(profile),
-        *_checks_in_short(profile),
-        *labelled(_("own labels"), served_text(profile.correlators)),
-        *_cost_lines(profile),
+    run, summary = profile.run, profile.summary()
+    entries: list[tuple[str, str]] = []
+    if summary is not None and run.pass_ == "text":  # a control has no verdict
+        told = {*summary.reasons_rise, *summary.reasons_fall, "check_warned"}  # checks have a line of their own
+        limits = [wording.reason_text(key) for key in summary.qualifiers if key not in told]
+        entries = [(claim_name(claim), wording.claim_text(claim, summary, named=False)) for claim in CLAIMS]
+        entries.append((_("limits"), _("; ").join(limits)))
+    entries += [
+        (_("controls"), _controls_in_short(profile)),
+        (_("checks"), _checks_in_short(profile)),
+        (_("own labels"), served_text(profile.correlators)),
+        _loss_and_cost(run),
     ]
+    return [f"  {_headline(profile, summary)}", *labelled(entries)]
 
 
-def next_lines(profile: Profile) -> Iterator[str]:
+def next_lines(profile: Profile) -> list[str]:
     """Verbs that go on from a run that was just measured."""
-    yield from labelled(_("next"), join([f"`workdim runs show {profile.run.run_id[:SHORT_ID]}`", "`workdim app`"]))
+    return labelled([(_("next"), join([f"`workdim runs show {profile.run.run_id[:SHORT_ID]}`", "`workdim app`"]))])
 
 
-def labelled(label: str, text: str) -> Iterator[str]:
-    if text:
-        yield from wrap(f"  {pad(label, LABEL)}{text}", WIDTH, " " * (LABEL + 2))
-
-
-def summary_of(profile: Profile, estimator: str, cloud: str) -> RunSummaryRow | None:
-    return next((row for row in profile.summaries if (row.estimator, row.cloud) == (estimator, cloud)), None)
+def labelled(entries: Iterable[tuple[str, str]]) -> list[str]:
+    """A line for each label that has a text."""
+    return [f"  {pad(label, LABEL)}{text}" for label, text in entries if text]
 
 
 def interval_text(summary: RunSummaryRow, name: str) -> str:
@@ -71,12 +76,11 @@ def control_name(run: RunRow) -> str:
     return wording.control_name(run.pass_, run.model_seed)
 
 
-def _headline(profile: Profile) -> str:
+def _headline(profile: Profile, summary: RunSummaryRow | None) -> str:
     """`SmolLM2 on python-docs: d2 44.4 [42.1, 46.7] at the start, 106 [99.8, 112] at most, 21.8 [20.1, 23.5] at the end (95 %,
     sampling)`.
     """
-    run, summary = profile.run, summary_of(profile, *PRIMARY)
-    text = profile.corpus.name
+    run, text = profile.run, profile.corpus.name
     if run.pass_ != "text":
         text = _("{text} ({control})").format(text=text, control=control_name(run))
     if summary is None:
@@ -87,22 +91,8 @@ def _headline(profile: Profile) -> str:
     return line.format(model=profile.model.name, text=text, start=start, peak=peak, end=end)
 
 
-def _verdict_lines(profile: Profile) -> Iterator[str]:
-    """The verdicts of a run on text; a control has none."""
-    summary = summary_of(profile, *PRIMARY)
-    if summary is None or profile.run.pass_ != "text":
-        return
-    for claim in CLAIMS:
-        yield from labelled(claim_name(claim), wording.claim_text(claim, summary, named=False))
-    told = {*summary.reasons_rise, *summary.reasons_fall, "check_warned"}  # checks have a line of their own
-    limits = [wording.reason_text(key) for key in summary.qualifiers if key not in told]
-    yield from labelled(_("limits"), _("; ").join(limits))
-
-
-def _controls_in_short(profile: Profile) -> Iterator[str]:
-    """How many controls showed what, for each claim; a control and a run without claims have none."""
-    if profile.run.pass_ != "text" or not profile.claims:
-        return
+def _controls_in_short(profile: Profile) -> str:
+    """How many controls showed what, for each claim."""
     told = []
     for claim in CLAIMS:
         counted = Counter(row.outcome for row in profile.controls if row.claim == claim and row.power is not None)
@@ -111,32 +101,29 @@ def _controls_in_short(profile: Profile) -> Iterator[str]:
         )
         if outcomes:
             told.append(_("{claim}: {verdict}").format(claim=claim_name(claim), verdict=outcomes))
-    yield from labelled(_("controls"), _("; ").join(told))
+    return _("; ").join(told)
 
 
-def _checks_in_short(profile: Profile) -> Iterator[str]:
+def _checks_in_short(profile: Profile) -> str:
     bad = Counter(row.outcome for row in profile.checks if row.outcome != "pass")
     passed = sum(row.outcome == "pass" and row.threshold is not None for row in profile.checks)
     line = _("{n} of {of} with a limit passed").format(n=passed, of=passed + bad.total())
-    yield from labelled(_("checks"), join([line, *(f"{wording.name('outcome', key)} {n}" for key, n in bad.items())]))
+    return join([line, *(f"{wording.name('outcome', key)} {n}" for key, n in bad.items())])
 
 
-def _cost_lines(profile: Profile) -> Iterator[str]:
+def _loss_and_cost(run: RunRow) -> tuple[str, str]:
     """The loss of a model that has one, and what it took."""
-    run = profile.run
-    seconds: dict[str, Any] = json.loads(run.phase_seconds or "{}")
-    cost = _("{seconds:.0f} s, memory {memory:.2f} GB")
-    cost = cost.format(seconds=sum(seconds.values()), memory=run.peak_memory_bytes / 1e9)
+    cost = _("{seconds:.0f} s, memory {memory:.2f} GB").format(
+        seconds=sum(json.loads(run.phase_seconds or "{}").values()), memory=run.peak_memory_bytes / 1e9
+    )
     if run.bits_per_byte is None:
-        yield from labelled(_("cost"), cost)
-    else:
-        line = _("{value:.3f} bits per byte over {n:,} bytes; {cost}")
-        yield from labelled(_("loss, cost"), line.format(value=run.bits_per_byte, n=run.n_bytes_scored or 0, cost=cost))
+        return _("cost"), cost
+    line = _("{value:.3f} bits per byte over {n:,} bytes; {cost}")
+    return _("loss, cost"), line.format(value=run.bits_per_byte, n=run.n_bytes_scored or 0, cost=cost)
 
 
 # --- the numbers behind the answer ------------------------------------------------------------------------------------
 
-WORDS = ("d2", "one_per_word")
 LITERATURE = ("last_token", "per_prompt")
 """Clouds of the two published protocols."""
 
@@ -177,7 +164,6 @@ def result_lines(profile: Profile, controls: Sequence[Profile] = ()) -> list[str
     """The numbers behind the answer; parts that a run does not have are omitted."""
     return [
         *_dimension_lines(profile),
-        *_word_lines(profile),
         *_literature_lines(profile),
         *claim_lines(_rows(profile.claims, is_core=True)),
         *_joint_lines(profile),
@@ -191,7 +177,7 @@ def result_lines(profile: Profile, controls: Sequence[Profile] = ()) -> list[str
 def more_lines(profile: Profile, controls: Sequence[Profile] = ()) -> list[str]:
     """Where norms are large, second opinions, pairs of layers and what each control says."""
     return [
-        *labelled(_("norms"), _largest_norm(profile)),
+        *labelled([(_("norms"), _largest_norm(profile))]),
         *_neighbour_lines(profile),
         *_layer_pair_lines(profile),
         *_comparison_lines(profile, controls),
@@ -233,36 +219,43 @@ def _columns(rows: Sequence[Sequence[str]]) -> Iterator[str]:
 
 
 def _dimension_lines(profile: Profile) -> Iterator[str]:
-    summary = summary_of(profile, *PRIMARY)
-    if summary is None:
-        return
-    yield "  " + _("estimated dimension (d2, one token per type, N={n:,}), 95 % intervals").format(n=summary.n_points)
-    n_layers = profile.model.n_layers
-    rows = [
-        (_("largest inner"), interval_text(summary, "inner_max"), _layer_position(summary, n_layers)),
-        (_("working"), wording.shape_text(summary), _band_text(summary, n_layers)),
-    ]
-    if summary.final_dimension_post_norm is not None:
-        rows.append((_("final post-norm"), interval_text(summary, "final_dimension_post_norm"), ""))
-    yield from _columns(rows)
-    yield from wrap(start_text(summary, profile.estimates), WIDTH, " " * 6, " " * 4)
-    extrema = wording.extrema_text(_rows(profile.extrema, cloud=PRIMARY[1]))
-    for name, text in ((_("profile"), extrema), (_("dominant"), wording.dominance_text(profile.correlators))):
-        yield from wrap(text, WIDTH, " " * 26, f"    {pad(name, 22)}")
+    """By token types, and by words, which compare across tokenizers."""
+    run, n_layers = profile.run, profile.model.n_layers
+    if summary := profile.summary():
+        yield "  " + _("estimated dimension (d2, one token per type, N={n:,}), 95 % intervals").format(
+            n=summary.n_points
+        )
+        rows = [_largest(summary, n_layers), (_("working"), wording.shape_text(summary), _band_text(summary, n_layers))]
+        if summary.final_dimension_post_norm is not None:
+            rows.append((_("final post-norm"), interval_text(summary, "final_dimension_post_norm"), ""))
+        yield from _columns(rows)
+        if start := start_text(summary, profile.estimates):
+            yield f"    {start}"
+        extrema = wording.extrema_text(_rows(profile.extrema, cloud=PRIMARY[1]))
+        for name, text in ((_("profile"), extrema), (_("dominant"), wording.dominance_text(profile.correlators))):
+            yield from [f"    {pad(name, 22)}{text}"] if text else ()
+    if summary := profile.summary("one_per_word"):
+        n = f"{summary.n_points:,}"
+        if run.n_words:
+            n = _("{n} of {of:,} words").format(n=n, of=run.n_words)
+        yield "  " + _("across tokenizers (d2, one point per word, N={n})").format(n=n)
+        rows = [_largest(summary, n_layers), (_("working"), wording.shape_text(summary), "")]
+        if run.n_words_lost is not None:
+            lost = _("{n:,} (beyond the tokens read, or masked)").format(n=run.n_words_lost)
+            rows.append((_("occurrences lost"), lost, ""))
+        yield from _columns(rows)
 
 
-def _joint_lines(profile: Profile) -> Iterator[str]:
+def _largest(summary: RunSummaryRow, n_layers: int) -> tuple[str, str, str]:
+    layer = summary.inner_max_layer
+    place = "" if layer is None else _("layer {layer} of {n}").format(layer=layer, n=n_layers)
+    return _("largest inner"), interval_text(summary, "inner_max"), place
+
+
+def _joint_lines(profile: Profile) -> list[str]:
     """What all methods together say of each claim."""
-    summary = summary_of(profile, *PRIMARY)
-    if summary is not None and profile.run.pass_ == "text":
-        for claim in CLAIMS:
-            yield from (f"  {line}" for line in wrap(joint_text(claim, summary), WIDTH - 2, "  "))
-
-
-def _layer_position(summary: RunSummaryRow, n_layers: int) -> str:
-    if summary.inner_max_layer is None:
-        return _("a model of one block has no inner layer") if n_layers < 2 else ""
-    return _("layer {layer} of {n}").format(layer=summary.inner_max_layer, n=n_layers)
+    summary = profile.summary() if profile.run.pass_ == "text" else None
+    return [] if summary is None else [f"  {joint_text(claim, summary)}" for claim in CLAIMS]
 
 
 def _band_text(summary: RunSummaryRow, n_layers: int) -> str:
@@ -273,24 +266,6 @@ def _band_text(summary: RunSummaryRow, n_layers: int) -> str:
     if first == last:
         line = _("layer {first} of {n}; read at layer {layer}")
     return line.format(first=first, last=last, n=n_layers, layer=summary.working_layer)
-
-
-def _word_lines(profile: Profile) -> Iterator[str]:
-    summary, run = summary_of(profile, *WORDS), profile.run
-    if summary is None:
-        return
-    n = f"{summary.n_points:,}"
-    if run.n_words:
-        n = _("{n} of {of:,} words").format(n=n, of=run.n_words)
-    yield "  " + _("across tokenizers (d2, one point per word, N={n})").format(n=n)
-    where = _layer_position(summary, profile.model.n_layers)
-    rows = [
-        (_("largest inner"), f"{interval_text(summary, 'inner_max')}  {where}"),
-        (_("working"), wording.shape_text(summary)),
-    ]
-    if run.n_words_lost is not None:
-        rows.append((_("occurrences lost"), _("{n:,} (beyond the tokens read, or masked)").format(n=run.n_words_lost)))
-    yield from _columns(rows)
 
 
 def _largest_norm(profile: Profile) -> str:
@@ -314,7 +289,7 @@ def _largest_norm(profile: Profile) -> str:
 
 def _neighbour_lines(profile: Profile) -> Iterator[str]:
     """Nearest neighbours where d2 is largest: the scan's plateau, and the deviation from a Gaussian cloud."""
-    summary = summary_of(profile, *PRIMARY)
+    summary = profile.summary()
     layer = None if summary is None else summary.inner_max_layer
     if layer is None:
         return
@@ -423,16 +398,15 @@ def _check_lines(profile: Profile) -> Iterator[str]:
         worst.setdefault((row.outcome, row.check_name), []).append(row)
     for first, *others in worst.values():
         more = _("; further layers: {n}").format(n=len(others)) if others else ""
-        yield from wrap(f"    {check_line(first)}{more}", WIDTH, " " * 13)
+        yield f"    {check_line(first)}{more}"
 
 
 def _readable_lines(profile: Profile) -> Iterator[str]:
     """What the head reads of the next token at the layer with the largest dimension and at the end, and what that is not."""
-    summary = summary_of(profile, *PRIMARY)
+    summary = profile.summary()
     losses = _rows(profile.correlators, correlator="readable_loss")
     if text := readable_text(losses, None if summary is None else summary.inner_max_layer):
-        yield from wrap(text, WIDTH, "    ", "  ")
-        yield from wrap(readable_limits(), WIDTH, "    ", "    ")
+        yield from (f"  {text}", f"    {readable_limits()}")
 
 
 def claim_lines(rows: Sequence[RunClaimRow]) -> Iterator[str]:
@@ -443,8 +417,7 @@ def claim_lines(rows: Sequence[RunClaimRow]) -> Iterator[str]:
             yield "  " + _("{claim}, by specification").format(claim=claim_name(claim))
             yield from _columns([(specification_name(row), marked_ratio_text(row)) for row in own])
     if rows:
-        legend = _("{key}; ratios of the largest dimension").format(key=outcome_legend_text())
-        yield from wrap(legend, WIDTH, "  ", "  ")
+        yield "  " + _("{key}; ratios of the largest dimension").format(key=outcome_legend_text())
 
 
 def _ten_lines(profile: Profile) -> Iterator[str]:
@@ -465,16 +438,16 @@ def _control_lines(profile: Profile, controls: Sequence[Profile]) -> Iterator[st
     """The dimensions of each control next to the text's, and what it says about the claims."""
     if not controls:
         return
-    if summary_of(profile, *PRIMARY) is None:  # a protocol without verdict: the published statistics of each control
+    if profile.summary() is None:  # a protocol without verdict: the published statistics of each control
         for control in controls:
             if lines := list(_literature_lines(control)):
-                yield from labelled(_("control"), control_name(control.run))
+                yield from labelled([(_("control"), control_name(control.run))])
                 yield from (f"  {line}" for line in lines)
         return
     unusable = {row.control_run_id for row in profile.controls if row.outcome == "not_usable"}
     rows = [(_("controls (d2, one token per type)"), _("start"), _("peak"), _("end"))]
     for measured in (profile, *controls):
-        if summary := summary_of(measured, *PRIMARY):
+        if summary := measured.summary():
             values = (summary.embedding_dimension, summary.inner_max, summary.final_dimension_pre_norm)
             remark = _(" (not usable)") if measured.run.run_id in unusable else ""
             start, peak, end = map(number, values)
@@ -489,4 +462,4 @@ def _comparison_lines(profile: Profile, controls: Sequence[Profile]) -> Iterator
         said = wording.control_text(row)
         if row.control_run_id in names:
             said = _("{claim}: {verdict}").format(claim=names[row.control_run_id], verdict=said)
-        yield from wrap(f"  {said}", WIDTH, " " * 4)
+        yield f"  {said}"

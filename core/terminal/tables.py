@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, TypeVar
 
@@ -23,7 +23,6 @@ from core.records import PLANNING, SCORING, LayerPlan
 from core.registry.names import NOT_STATED
 from core.registry.published import CLAIMS
 from core.scores.score_rows import ScoreFile, metrics_without_direction
-from core.scores.table import FORMAT_CSV
 from core.tables import PlanOutcomeRow, PlanRow, Run, ScoreRow, records
 from core.terminal.output import Fixed, Head, heads, join, one_line, pad, width
 from core.wording import answers as answer_wording
@@ -166,7 +165,7 @@ def scored_record(result: Mapping[str, Any], tables: Mapping[str, pl.DataFrame])
 
 READABLE, NARROWEST = 18, 12
 """Columns: texts and heads are cut to the first before a column of little weight goes, and to the second before any other
-does. Numbers, ids and what would no longer be told apart are never cut."""
+does. Numbers and ids are never cut."""
 _NUMBER = re.compile(r"[\d\s.,\[\]()±%:+×-]*")
 _ID = re.compile(r"(?<![0-9a-f])[0-9a-f]{8}-[0-9a-f]{4}-|^[0-9a-f]{6,}[0-9a-f-]*$")
 """What users type of a run, a plan or a job, also within a text, and of a file."""
@@ -179,18 +178,13 @@ def table(head: Sequence[str], rows: Sequence[Sequence[Any]], least: Sequence[st
     right. A last line names them.
     """
     cells = [[one_line(cell if isinstance(cell, str) else str(cell)) for cell in row] for row in [head, *rows]]
-    whole = {n for n in range(len(head)) if _is_never_cut([row[n] for row in cells[1:]])}
-    going = [n for name in least for n in range(len(head)) if head[n] == name]
-    while True:
-        widths = _widths(cells, width(), going, whole)
-        heads = _distinct_heads(cells[0], widths)
-        columns = {n: _column([heads[n], *(row[n] for row in cells[1:])], room) for n, room in widths.items()}
-        alike = {n for n in columns if len(set(columns[n][1:])) < len({row[n] for row in cells[1:]})} - whole
-        longer = _widths(cells, width(), going, whole | alike)
-        if not alike or widths.keys() - longer.keys() - {*going}:  # rather alike than without a column that matters
-            break
-        whole |= alike
-    lines = ["  ".join(line).rstrip() for line in zip(*columns.values(), strict=True)]
+    widths = _widths(cells, [n for name in least for n in range(len(head)) if head[n] == name])
+    heads = _distinct_heads(cells[0], widths)
+    columns = [
+        [pad(text, room) for text in (heads[n], *_distinct([row[n] for row in cells[1:]], room))]
+        for n, room in widths.items()
+    ]
+    lines = ["  ".join(line).rstrip() for line in zip(*columns, strict=True)]
     left_out = [worded(head[n]) for n in range(len(head)) if n not in widths]
     note = _("No room for {columns}: widen the terminal, or use --json.").format(columns=join(left_out))
     return [Head(lines[0]), *map(Fixed, lines[1:]), *([note] if left_out else [])]
@@ -201,23 +195,23 @@ def table_of(rows: Iterable[Row], columns: Mapping[str, Callable[[Row], Any]], l
     return table([*columns], [[cell(row) for cell in columns.values()] for row in rows], least)
 
 
-def _widths(cells: Sequence[Sequence[str]], room: int, going: Sequence[int], whole: Set[int]) -> dict[int, int]:
-    """The columns that are shown and their widths; those in `going` go first, of those in `whole` only the heads are cut."""
-    shown, gone = list(range(len(cells[0]))), [*going]
-    least, needed = READABLE, {n: max((cell_len(row[n]) for row in cells[1:]), default=0) for n in whole}
-    while True:
-        widths = {n: max(cell_len(row[n]) for row in cells) for n in shown}
-        widths = _shrunk(widths, room, {n: max(least, needed.get(n, 0)) for n in shown})
-        if sum(widths.values()) + 2 * (len(widths) - 1) <= room:
-            return widths
-        if gone and len(shown) > 2:
-            shown.remove(gone.pop(0))
-        elif least > NARROWEST:
-            least = NARROWEST
-        elif len(shown) > 2:
-            shown.pop()
-        else:
-            return widths
+def _widths(cells: Sequence[Sequence[str]], going: list[int]) -> dict[int, int]:
+    """The columns that are shown and their widths; of numbers and ids only the heads are cut."""
+    texts = [*zip(*cells, strict=True)]
+    whole = [max(map(cell_len, column[1:]), default=0) * _is_never_cut(column[1:]) for column in texts]
+    widths = {n: max(map(cell_len, column)) for n, column in enumerate(texts)}
+    others = [n for n in reversed(widths) if n not in going]
+    cuts = [(going[:n], READABLE) for n in range(len(going) + 1)]
+    cuts += [([*going, *others[:n]], NARROWEST) for n in range(max(1, len(others) - 1))]
+    for gone, narrowest in cuts:
+        least = {n: max(whole[n], min(wide, narrowest)) for n, wide in widths.items() if n not in gone}
+        room = width() - 2 * (len(least) - 1)
+        if sum(least.values()) <= room:
+            break
+    widths = {n: widths[n] for n in least}
+    for _step in range(sum(widths.values()) - max(room, sum(least.values()))):  # the widest that can shrinks
+        widths[max(widths, key=lambda n: (widths[n] > least[n], widths[n]))] -= 1
+    return widths
 
 
 def _is_never_cut(texts: Sequence[str]) -> bool:
@@ -226,37 +220,26 @@ def _is_never_cut(texts: Sequence[str]) -> bool:
     return is_short and (all(map(_NUMBER.fullmatch, texts)) or any(map(_ID.search, texts)))
 
 
-def _shrunk(widths: dict[int, int], room: int, least: Mapping[int, int]) -> dict[int, int]:
-    """The widest columns shrink until all fit or none is wider than its `least`."""
-    excess = sum(widths.values()) + 2 * (len(widths) - 1) - room
-    while excess > 0 and (wide := [n for n in widths if widths[n] > least[n]]):
-        widths[max(wide, key=widths.__getitem__)] -= 1
-        excess -= 1
-    return widths
-
-
 def _distinct_heads(head: Sequence[str], widths: Mapping[int, int]) -> dict[int, str]:
     """The heads as wide as their columns; those that became equal lose what they have in common."""
     cut = {n: _cut(head[n], room) for n, room in widths.items()}
     alike = [n for n in cut if [*cut.values()].count(cut[n]) > 1]
-    apart = distinct_short_names([head[n] for n in alike], lambda text: _cut(text, min(widths[n] for n in alike)))
-    return cut | dict(zip(alike, apart, strict=True))
+    return cut | dict(
+        zip(alike, _distinct([head[n] for n in alike], min(map(widths.get, alike), default=0)), strict=True)
+    )
 
 
-def _column(texts: Sequence[str], room: int) -> list[str]:
-    """The head and the texts of a column, padded or without their middle. Where texts became equal, what all have in
-    common is left out first: of models of one family only the middle of the names differs."""
-    head, *others = texts
-    return [
-        pad(text, room) for text in (_cut(head, room), *distinct_short_names(others, lambda text: _cut(text, room)))
-    ]
+def _distinct(texts: Sequence[str], room: int) -> list[str]:
+    """The texts without their middle. Where some became equal, what all have in common is left out first: of models of one
+    family only the middle of the names differs."""
+    return distinct_short_names(texts, lambda text: _cut(text, room))
 
 
 def _cut(text: str, room: int) -> str:
     length = len(text)
-    while cell_len(text if length == len(text) else shortened_name(text, length)) > room:
+    while cell_len(cut := shortened_name(text, length)) > room:
         length -= 1
-    return shortened_name(text, length) if length < len(text) else text
+    return cut
 
 
 SHORT_CELL = 24
@@ -288,9 +271,6 @@ def _one_above_the_other(lines: Sequence[Line], indent: str = "") -> Iterator[st
 
 # --- layer plans -----------------------------------------------------------------------------------------------------
 
-SKETCH_WIDTH = 60
-"""Blocks per line of the sketch."""
-
 
 def plan_answer_lines(layer_plan: LayerPlan) -> list[str]:
     """What a plan says and what limits it, its blocks, and what it saves.
@@ -303,7 +283,7 @@ def plan_answer_lines(layer_plan: LayerPlan) -> list[str]:
     budgets = plan_wording.budget_lines(layer_plan)
     lines = [plan_wording.plan_text(layer_plan), *([] if other else of_own_set)]
     lines += ["", *budgets] if budgets else []
-    lines += ["", *_plan_sketch(layer_plan), "", *([*of_own_set, ""] if other else [])]
+    lines += ["", _blocks_line(layer_plan), "", *([*of_own_set, ""] if other else [])]
     lines += [*plan_wording.saving_lines(plan), *plan_wording.alternative_lines(layer_plan)]
     if plan.saved_as:
         saved = _("Saved: {folder}; reopened, its loss is the verified one.").format(folder=plan.saved_as)
@@ -347,16 +327,14 @@ def _indented(lines: Sequence[str]) -> list[str]:
     return [f"  {line}" for line in lines]
 
 
-def _plan_sketch(layer_plan: LayerPlan) -> Iterator[str]:
-    """Each block as a sign: `x` is removed or was tried, `o` stays; counted from 0."""
-    n, found = layer_plan.plan.n_layers, plan_analysis.within_own_budget(layer_plan)
-    blocks = (found.price or found.cheapest).blocks
-    told = plan_wording.removed_name(layer_plan.plan, plan_analysis.is_recommended(layer_plan))
-    signs = "".join("x" if block in blocks else "o" for block in range(n))
-    yield _("x: {told}, o: stays").format(told=told)
-    for start in range(0, n, SKETCH_WIDTH):
-        row = signs[start : start + SKETCH_WIDTH]
-        yield f"  {start:>3} {row} {start + len(row) - 1}"
+def _blocks_line(layer_plan: LayerPlan) -> str:
+    """The blocks that the answer is about, counted from 0."""
+    found = plan_analysis.within_own_budget(layer_plan)
+    return _("{told}: blocks {blocks} (of 0 to {last})").format(
+        told=plan_wording.removed_name(layer_plan.plan, plan_analysis.is_recommended(layer_plan)),
+        blocks=plan_wording.blocks_cell(found.price or found.cheapest),
+        last=layer_plan.plan.n_layers - 1,
+    )
 
 
 def plans_table(plan_rows: pl.DataFrame) -> list[str]:
@@ -404,20 +382,16 @@ def ranking_lines(answer: Answer) -> list[str]:
         lines += ["", *model_table(answer), "", _how_to_read(answer)]
     if others := answer.population.others:
         lines += ["", _("Not comparable with these:")]
-        shown = others[:MOST_GROUPS]
-        first, *ways = (run_wording.ways_out(other.differing_keys) for other in shown)
-        of_all = [way for way in first if all(way in one for one in ways)]
-        for other in shown:
+        for other in others[:MOST_GROUPS]:
             line = _("{group} ({models}): {why}").format(
                 group=run_wording.group_name(other.group),
                 models=run_wording.group_models_text(other.group),
-                why=run_wording.group_advice_text(other, of_all),
+                why=run_wording.group_advice_text(other),
             )
             lines.append(f"  {line}")
         if (n := len(others) - MOST_GROUPS) > 0:
             more = _("{n} more; --json lists all.")
             lines.append(f"  {more.format(n=n)}")
-        lines += of_all
     return lines
 
 
@@ -549,13 +523,8 @@ def _contradictions(rows: pl.DataFrame) -> list[str]:
 
 def _directions(file: ScoreFile) -> list[str]:
     """The metrics of which nobody knows the better end, and the column that tells it."""
-    unknown = metrics_without_direction(file)
-    line = (
-        _("{metric}: which end is better? Without higher_is_better (true or false) no ranking can tell.")
-        if file.format == FORMAT_CSV
-        else _("{metric}: the file does not say which end is better; the page Choose asks.")
-    )
-    return [line.format(metric=metric) for metric in unknown[:MOST_EXAMPLES]]
+    line = _("{metric}: which end is better? The page Choose asks; in a CSV file the column higher_is_better tells.")
+    return [line.format(metric=metric) for metric in metrics_without_direction(file)[:MOST_EXAMPLES]]
 
 
 def _models(preview, is_tried: bool) -> list[str]:

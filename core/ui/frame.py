@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import runpy
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 from urllib.parse import quote
@@ -17,7 +15,7 @@ from core.figures.svg import DARK
 from core.files import PROJECT
 from core.locale import _
 from core.ui import inputs, language, pictures, reads, server, url_state
-from core.ui.language import escape
+from core.ui.language import escape, show_error
 
 _in_frame: ContextVar[bool] = ContextVar("in_frame", default=False)
 """True while the frame runs a page: Streamlit may also run a page's file on its own."""
@@ -90,42 +88,28 @@ def run() -> None:
         st.rerun()
     with url_state.batched():
         language.show_switch(lang)
-        with _errors_as_messages():
+        token = _in_frame.set(True)
+        try:
             _apply_pending()
-            _show_reference_switch()
+            if reads.has_reference():
+                help_ = _("Tagged “reference”; `workdim ingest --without-reference` removes them.")
+                with st.sidebar:
+                    inputs.choose_yes_no(_("Show shipped profiles"), reads.REFERENCE, True, help=help_)
             if not inputs.may_write():
                 st.sidebar.caption(_("Read-only: nothing is changed or started here."))
-            token = _in_frame.set(True)
-            try:
-                edits = page.url_path == "choose" and url_state.asked("choose") in _WITH_PANDAS
-                with server.drawing(needs_pandas=edits or page.url_path == "query"):
-                    page.run()
-            finally:
-                _in_frame.reset(token)
+            edits = page.url_path == "choose" and url_state.asked("choose") in _WITH_PANDAS
+            with server.drawing(needs_pandas=edits or page.url_path == "query"):
+                page.run()
+        except WorkdimError as error:  # a named error is one line; anything else is a bug and stays visible as one
+            show_error(error)
+            st.button(_("Try again"))
+            url_state.stop()
+        finally:
+            _in_frame.reset(token)
 
 
 def _page(name: str, title: str, icon: str, **more: Any) -> st.Page:
     return st.Page(PROJECT / f"pages/{name}.py", title=title, icon=f":material/{icon}:", url_path=name, **more)
-
-
-def _show_reference_switch() -> None:
-    """Draw the switch that shows or hides the profiles that come with Workdim on all pages, where there are any."""
-    if not reads.has_reference():
-        return
-    help_ = _("Tagged “reference”; `workdim ingest --without-reference` removes them.")
-    with st.sidebar:
-        inputs.choose_yes_no(_("Show shipped profiles"), reads.REFERENCE, True, help=help_)
-
-
-@contextmanager
-def _errors_as_messages() -> Iterator[None]:
-    """Show a named error as one line; anything else is a bug and stays visible as one."""
-    try:
-        yield
-    except WorkdimError as error:
-        st.error(escape(str(error)), icon=":material/error:")
-        st.button(_("Try again"))
-        url_state.stop()
 
 
 def _apply_pending() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import astuple
 from pathlib import Path
 
@@ -28,7 +28,8 @@ from core.wording import plans as plan_wording
 DOCS = PROJECT / "docs"
 FILES = {"en": DOCS / "guide.md", "ja": DOCS / "guide.ja.md"}
 _PICTURE = re.compile(r"!\[(?P<alt>[^\]]*)\]\((?P<file>figures/[\w.]+\.svg)\)")
-_PLACE = re.compile(r"<!-- (\w+) -->")
+PHRASES = "<!-- phrases -->"
+"""The block in whose place the phrases stand."""
 _WIDE = "\u3000-\u9fff\uff00-\uffef"
 _LINE_END = re.compile(rf"(?<=[{_WIDE}])\n *(?=[{_WIDE}A-Za-z`])|(?<=[A-Za-z`)])\n *(?=[{_WIDE}])")
 """A line end in a Japanese sentence, which Markdown would show as a space; no new item of a list begins there."""
@@ -66,23 +67,19 @@ def show() -> None:
     guide = sections()
     words = st.text_input(_("Search the guide"), key="guide search", icon=":material/search:").strip()
     if words:
-        _show_hits(guide, words)
+        hits = [(title, part) for title in guide for block in guide[title] for part in _matching_parts(block, words)]
+        st.caption(_("Found: {n}").format(n=len(hits)))
+        last_title = ""
+        for title, part in hits[:MAX_HITS]:
+            if title != last_title:
+                st.subheader(escape(title))
+            last_title = title
+            _show_block(part)
         return
     titles = dict(zip(TOPICS, guide, strict=True))
     title = titles[inputs.choose(_("Chapter"), titles, "topic", label_visibility="collapsed")]
     st.subheader(escape(title))
     for block in guide[title]:
-        _show_block(block)
-
-
-def _show_hits(guide: dict[str, list[str]], words: str) -> None:
-    hits = [(title, part) for title in guide for block in guide[title] for part in _matching_parts(block, words)]
-    st.caption(_("Found: {n}").format(n=len(hits)))
-    last_title = ""
-    for title, block in hits[:MAX_HITS]:
-        if title != last_title:
-            st.subheader(escape(title))
-        last_title = title
         _show_block(block)
 
 
@@ -120,13 +117,9 @@ def _svg_in_theme(svg: str) -> str:
 
 
 def _markdown(block: str) -> str:
-    """A block, or what is generated in its place."""
-    place = _PLACE.fullmatch(block)
-    return _GENERATED[place[1]]() if place else block
-
-
-def _phrase_list() -> str:
-    """The phrases as a list, each with its caution."""
+    """A block, or in the place of the phrases a list of them, each with its caution."""
+    if block != PHRASES:
+        return block
     return "\n".join(f"- **{escape(sentence)}**  \n  {escape(caution)}" for sentence, caution in phrases())
 
 
@@ -168,9 +161,6 @@ def measured_text(runs: pl.DataFrame) -> str:
         for template, some in ((here, own), (with_it, shipped))
     )
     return wording.joined_sentences((first or _("Nothing has been measured here yet."), second))
-
-
-_GENERATED: dict[str, Callable[[], str]] = {"phrases": _phrase_list}
 
 
 # --- to print --------------------------------------------------------------------------------------------------

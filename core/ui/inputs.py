@@ -8,10 +8,11 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar, cast
+from typing import Any, Literal, TypeVar, cast
 
 import polars as pl
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from core.files import is_read_only
 from core.locale import _, in_language, spoken
@@ -64,21 +65,22 @@ def hidden_when_read_only(draw: Drawing) -> Drawing:
     return cast(Drawing, drawn)
 
 
+def row(align: Literal["top", "center", "bottom"] = "bottom", **more: Any) -> DeltaGenerator:
+    """A container of what stands side by side as far as the window is wide enough."""
+    return st.container(horizontal=True, vertical_alignment=align, **more)
+
+
 def choose(label: str, options: Options[T], name: str, default: T | None = None, **more: Any) -> T:
     """Return one of a few options, all of them visible; the first by default."""
     url_state.restore_choice(name, list(options), next(iter(options)) if default is None else default)
     return _draw(st.segmented_control, label, options, name, required=True, **more)
 
 
-def choose_section(
-    name: str, sections: Mapping[str, tuple[str, Callable[..., None]]], label: str = ""
-) -> Callable[..., None]:
-    """Return the function that draws the chosen section of a page, the first by default.
-
-    `sections` holds the title and the function of each section; `label` is read by screen readers only.
-    """
+def choose_section(name: str, sections: Mapping[str, tuple[str, Callable[..., None]]]) -> Callable[..., None]:
+    """Return the function that draws the chosen section of a page, the first by default; `sections` holds title and function of
+    each."""
     titles = {key: title for key, (title, _show) in sections.items()}
-    return sections[choose(label or _("Section"), titles, name, label_visibility="collapsed")][1]
+    return sections[choose(_("Details"), titles, name, label_visibility="collapsed")][1]
 
 
 def choose_from_list(label: str, options: Options[T], name: str, default: T | None = None, **more: Any) -> T:
@@ -112,33 +114,20 @@ def choose_many(
     name: str,
     default: Sequence[T] = (),
     max_selections: int | None = None,
-    hides_default: bool = False,
     **more: Any,
 ) -> list[T]:
-    """Return several of many options.
-
-    Of a link with more than `max_selections` the first ones are taken, and a caption says so. `hides_default`: the
-    default is not written into the address.
-    """
+    """Return several of many options. Of a link with more than `max_selections` the first ones are taken, and a caption says so."""
     n_requested = len(url_state.restore_choices(name, list(options), default, max_selections))
     values = _draw(st.multiselect, label, options, name, max_selections=max_selections, **more)
     if max_selections is not None and n_requested > max_selections:
         st.caption(_("The link asks for {asked}; {n} are shown.").format(asked=n_requested, n=max_selections))
-    if hides_default and list(values) == list(default):
-        url_state.publish(name, [])
     return values
-
-
-def choose_pills(label: str, names: Mapping[T, str], name: str) -> list[T]:
-    """Return several of a few options, all of them visible."""
-    url_state.restore_choices(name, list(names), ())
-    return _draw(st.pills, label, names, name, selection_mode="multi")
 
 
 def _draw(widget: Callable[..., Any], label: str, options: Options[Any], name: str, **more: Any) -> Any:
     """Draw the widget of a choice that was restored, and publish what is chosen."""
     label_of = options.__getitem__ if isinstance(options, Mapping) else str
-    is_of_buttons = widget in (st.segmented_control, st.pills)  # whose labels are Markdown; those of a list are not
+    is_of_buttons = widget == st.segmented_control  # whose labels are Markdown; those of a list are not
     format_func = (lambda option: button_label(label_of(option))) if is_of_buttons else label_of
     value = widget(label, list(options), key=url_state.key(name), format_func=format_func, **more)
     url_state.publish(name, value)
@@ -159,12 +148,12 @@ def unfolded(label: str, key: str) -> Any | None:
     return expander if expander.open else None
 
 
-def upload(label: str, types: Sequence[str], key: str, max_megabytes: int = MAX_MEGABYTES, **more: Any) -> Any:
+def upload(label: str, types: Sequence[str], key: str, **more: Any) -> Any:
     """Draw a file upload that says its limits in the reader's language."""
-    limits = _("at most {n} MB: {types}").format(n=max_megabytes, types=_(", ").join(kind.upper() for kind in types))
+    limits = _("at most {n} MB: {types}").format(n=MAX_MEGABYTES, types=_(", ").join(kind.upper() for kind in types))
     own = f".st-key-{re.sub(r'[^a-zA-Z0-9_-]', '-', key)}"
     language.replace_texts({f"{own} [data-testid=stFileUploaderDropzoneInstructions] span": limits})
-    return st.file_uploader(label, type=list(types), key=key, max_upload_size=max_megabytes, **more)
+    return st.file_uploader(label, type=list(types), key=key, max_upload_size=MAX_MEGABYTES, **more)
 
 
 def show_download(

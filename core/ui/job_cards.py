@@ -11,10 +11,10 @@ import streamlit as st
 from core import locale, wording
 from core.errors import InputError
 from core.figures.layer_profiles import THUMBNAIL, partial_thumbnail
-from core.locale import _
+from core.locale import N_, _, translated
 from core.records import PLANNING, SCORING
 from core.ui import inputs, pictures, reads, tables, url_state
-from core.ui.language import escape
+from core.ui.language import escape, show_error, show_notes
 from core.wording.labels import duration, text_name
 
 if TYPE_CHECKING:
@@ -26,21 +26,24 @@ MIN_LAYERS = 2
 _EXPECTED = "jobs are expected until"
 _STARTED = "jobs were just started"
 _REFUSED = "jobs that could not be started"
-_MINE = "jobs of this session"
 _ACTIVE = ("running", "queued")
-_COLOURS = {"queued": "gray", "running": "blue", "interrupted": "orange", "failed": "red", "finished": "green"}
+_STATES = {
+    "queued": ("gray", N_("waiting"), "", N_("Cancel")),
+    "running": ("blue", N_("running"), "", N_("Cancel")),
+    "interrupted": ("orange", N_("interrupted"), N_("Go on"), N_("Remove")),
+    "failed": ("red", N_("failed"), N_("Try again"), N_("Remove")),
+    "finished": ("green", N_("finished"), "", N_("Clear from this list")),
+}
+"""Colour and name of each state, and what the buttons of its card say: the one that starts it again, the one that ends it."""
 
 
 def show(kind: str | None = None) -> None:
-    """Draw what `start` was refused, and a card of every job, or of those of one kind that have not ended well, whose results the
-    page itself shows; anew each second while one is active."""
+    """Draw what `start` was refused, and a card of every job, or of those of one kind; anew each second while one is active."""
     if st.session_state.pop(_STARTED, False):  # from a button below the fold
         st.toast(_start_text(), icon=":material/play_arrow:")
         url_state.scroll_to_top()
     for reason in st.session_state.pop(_REFUSED, []):
-        st.warning(escape(reason), icon=":material/error:")
-    if kind == PLANNING:
-        _choose_finished_plan()
+        show_error(reason)
     statuses = _job_statuses(kind)
     active_ids = [status.job.job_id for status in statuses if status.state in _ACTIVE]
     is_expecting = time.monotonic() < st.session_state.get(_EXPECTED, 0.0)
@@ -49,15 +52,6 @@ def show(kind: str | None = None) -> None:
     if not active_ids:
         _show_comparison_button(statuses)
     st.fragment(_show_cards, run_every=1.0 if active_ids or is_expecting else None)(active_ids, kind)
-
-
-def _choose_finished_plan() -> None:
-    """Choose once the plan that this session has asked for, whichever was looked at before: its card is gone."""
-    mine: list[str] = st.session_state.get(_MINE, [])
-    for status in _job_statuses() if mine else ():
-        if status.job.job_id in mine and "plan_id" in status.result:
-            mine.remove(status.job.job_id)
-            url_state.choose("plan", status.result["plan_id"])
 
 
 def _show_comparison_button(statuses: Sequence[JobStatus]) -> None:
@@ -70,12 +64,6 @@ def _show_comparison_button(statuses: Sequence[JobStatus]) -> None:
     run_ids = list(dict.fromkeys(finished[largest])) if largest else []
     if len(run_ids) < 2:
         return
-    missing = [
-        status.job.config.model for status in statuses if status.state == "failed" and status.job.config.what == largest
-    ]
-    if missing:
-        message = _("Incomplete: {names} could not be measured.")
-        st.warning(escape(message.format(names=_(", ").join(missing))), icon=":material/rule:")
     tables.show_comparison_button(run_ids, type="primary")
 
 
@@ -89,18 +77,15 @@ def start(configs: Iterable[Any], estimate: str, *, again: bool = False) -> None
     `estimate` is the key of the estimate that stands above the button, in the session: it goes when the jobs have begun.
     """
     from core.runs import jobs
-    from core.runs.jobs import submit
 
     warehouse, refused = reads.warehouse(), []
     warehouse.prepare()
     with st.spinner(_start_text()):  # at once, beside the button
         for config in configs:
             try:
-                job = submit(config, warehouse, again=again)
-                jobs.start_job(job, warehouse)
-                st.session_state.setdefault(_MINE, []).append(job.job_id)
+                jobs.start_job(jobs.submit(config, warehouse, again=again), warehouse)
             except InputError as error:
-                refused.append(error.message)
+                refused.append(error)
     st.session_state[_STARTED], st.session_state[_REFUSED], st.session_state[estimate] = True, refused, None
     st.rerun()
 
@@ -122,10 +107,7 @@ def n_active() -> int:
 def _job_statuses(kind: str | None = None) -> Sequence[JobStatus]:
     from core.runs.jobs import list_jobs
 
-    statuses = list_jobs(reads.warehouse())
-    if kind is None:
-        return statuses
-    return [one for one in statuses if one.job.config.what[1] == kind and one.state != "finished"]
+    return [one for one in list_jobs(reads.warehouse()) if kind in (None, one.job.config.what[1])]
 
 
 def _show_cards(active_before: list[str], kind: str | None) -> None:
@@ -135,7 +117,7 @@ def _show_cards(active_before: list[str], kind: str | None) -> None:
     ended = [status for status in reversed(statuses) if status.state not in _ACTIVE]  # the newest first
     active = [status for status in statuses if status.state in _ACTIVE]
     for status in [*sorted(active, key=lambda one: _ACTIVE.index(one.state)), *ended]:
-        with st.container(border=True, gap="small"):
+        with st.container(border=True):
             _show_card(status)
 
 
@@ -143,31 +125,23 @@ def _show_card(status: JobStatus) -> None:
     from core.runs.jobs import read_log
 
     config, state = status.job.config, status.state
-    state_names = {
-        "queued": _("waiting"),
-        "running": _("running"),
-        "interrupted": _("interrupted"),
-        "failed": _("failed"),
-        "finished": _("finished"),
-    }
     text, kind = config.what
     kind = wording.phase_name(kind) if kind in (SCORING, PLANNING) else kind
     name = escape(f"{config.model} · {text_name(text)} · {kind}")
-    st.markdown(f"**{name}** :{_COLOURS[state]}-badge[{state_names[state]}]")
+    colour, state_name, *_buttons = _STATES[state]
+    st.markdown(f"**{name}** :{colour}-badge[{translated(state_name)}]")
     if state == "running":
         _show_progress(status)
         _show_partial_profile(status)
-    elif state == "queued":
-        st.caption(_("Starts after those before it."))
-    elif state == "failed":
-        st.markdown(escape(status.reason))
-    elif state == "interrupted":
-        st.caption(_("Its process is gone; finished parts are kept."))
-    elif status.result.get("was_known"):
-        if config.what[1] == SCORING:
-            st.caption(_("Scored before; nothing was repeated."))
-        else:
-            st.caption(_("Measured before; nothing was repeated."))
+    is_known, is_scoring = status.result.get("was_known"), config.what[1] == SCORING
+    known = _("Scored before; nothing was repeated.") if is_scoring else _("Measured before; nothing was repeated.")
+    notes = {
+        "queued": _("Starts after those before it."),
+        "failed": status.reason,
+        "interrupted": _("Its process is gone; finished parts are kept."),
+        "finished": known if is_known else "",
+    }
+    show_notes([notes.get(state)])
     _show_actions(status)
     show_log(map(locale.worded, read_log(status.job, LOG_LINES)))
 
@@ -200,15 +174,13 @@ def _show_partial_profile(status: JobStatus) -> None:
 
 
 def _show_actions(status: JobStatus) -> None:
-    state = status.state
-    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        if state == "finished" and "file_sha256" in status.result:
+    with inputs.row("center"):
+        if "file_sha256" in status.result:
             inputs.show_link("choose", _("Open the scores"), "leaderboard", choose="scores")
-        elif state == "finished" and "plan_id" in status.result:
-            inputs.show_link("plan", _("Open the plan"), "content_cut", plan=status.result["plan_id"])
-        elif state == "finished" and "run_id" in status.result:
-            view = {"runs": status.result["run_id"], "section": "profile"}
-            inputs.show_link("compare", _("Open the profile"), "show_chart", **view)
+        elif plan_id := status.result.get("plan_id"):
+            inputs.show_link("plan", _("Open the plan"), "content_cut", plan=plan_id)
+        elif run_id := status.result.get("run_id"):
+            inputs.show_link("compare", _("Open the profile"), "show_chart", runs=run_id, section="profile")
         _show_changes(status)
 
 
@@ -216,13 +188,12 @@ def _show_actions(status: JobStatus) -> None:
 def _show_changes(status: JobStatus) -> None:
     from core.runs import jobs
 
-    job_id, state = status.job.job_id, status.state
-    resume_labels = {"interrupted": _("Go on"), "failed": _("Try again")}
-    if state in resume_labels and st.button(resume_labels[state], key=f"go on {job_id}", icon=":material/play_arrow:"):
+    job_id = status.job.job_id
+    _colour, _name, resume, cancel = _STATES[status.state]
+    if resume and st.button(translated(resume), key=f"go on {job_id}", icon=":material/play_arrow:"):
         jobs.start_job(status.job, reads.warehouse())
         st.rerun()
-    cancel_labels = {"queued": _("Cancel"), "running": _("Cancel"), "finished": _("Clear from this list")}
-    if st.button(cancel_labels.get(state, _("Remove")), key=f"cancel {job_id}", icon=":material/close:"):
+    if st.button(translated(cancel), key=f"cancel {job_id}", icon=":material/close:"):
         jobs.cancel_job(status.job)
         st.rerun()
 

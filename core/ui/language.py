@@ -5,7 +5,7 @@ letter, never as markup.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
@@ -17,6 +17,7 @@ import streamlit as st
 from streamlit.runtime.scriptrunner_utils.script_run_context import get_script_run_ctx
 
 from core import locale
+from core.errors import WorkdimError
 from core.locale import DIRECTION_CONTROLS, N_, _, worded
 from core.ui import url_state
 from core.wording.labels import day
@@ -211,26 +212,38 @@ _LINE_START = re.compile(r"^[ \t]*(?:([-+=])(?=[-=\s]|$)|(\d{1,9})([.)])(?=\s|$)
 _COMMAND = re.compile(r"(`workdim [^`\n]*`)")
 
 
-def escape(text: str) -> str:
+def escape(text: str | WorkdimError) -> str:
     """A text for Markdown that shows its own characters, as the stars of `sales_*final*`.
 
     Every name or sentence that goes through Markdown passes here. The message of an error comes out in the reader's
     language, its commands as code.
     """
     parts = _COMMAND.split(_DIRECTION.sub("", worded(text)))
-    between = [part if n % 2 else _after_command(part) for n, part in enumerate(parts[1:], 1)]
-    return "".join([_escaped(parts[0]), *between])
+    marked = (
+        part if n % 2 else _MARKUP.sub(r"\\\g<0>", _RECOGNISED.sub(_JOINER, part)) for n, part in enumerate(parts)
+    )
+    return _LINE_START.sub(_escape_line_start, "".join(marked))
 
 
-def _after_command(text: str) -> str:
-    """Text that begins no line: its blank stays."""
-    rest = text.lstrip(" \t")
-    return text[: len(text) - len(rest)] + _escaped(rest)
+def as_lines(lines: Iterable[str | None]) -> str:
+    """Lines one below the other, as a note or a help shows them; an empty one is none."""
+    return "  \n".join(escape(line) for line in lines if line)
 
 
-def _escaped(text: str) -> str:
-    marked = _MARKUP.sub(r"\\\g<0>", _RECOGNISED.sub(_JOINER, text))
-    return _LINE_START.sub(_escape_line_start, marked)
+def show_notes(lines: Iterable[str | None]) -> None:
+    """Draw each line as a note of its own; an empty one is none."""
+    for line in filter(None, lines):
+        st.caption(escape(line))
+
+
+def show_list(lines: Iterable[str]) -> None:
+    """Draw the lines as a list."""
+    st.markdown("\n".join(f"- {escape(line)}" for line in lines))
+
+
+def show_error(error: str | WorkdimError) -> None:
+    """Draw why something cannot be read or done."""
+    st.error(escape(error), icon=":material/error:")
 
 
 def _escape_line_start(match: re.Match[str]) -> str:

@@ -9,7 +9,6 @@ import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from datetime import date
 from functools import partial
 from itertools import islice
@@ -27,7 +26,7 @@ from core.pilots.pilot import USE_CLASSES, Pilot, parse_pilot, pilot_from_config
 from core.records import DTYPES, Preflight
 from core.registry.protocols import PURPOSES
 from core.ui import inputs, job_cards, reads, url_state
-from core.ui.language import escape
+from core.ui.language import escape, show_error, show_notes
 from core.warehouse.people import register_pilot
 from core.wording.labels import duration, share_text, shortened_name, text_name
 from core.wording.runs import cost_facts, network_text
@@ -41,8 +40,6 @@ MAX_SUGGESTIONS = 12
 """Models that are suggested."""
 MAX_LOCAL = 6
 """Suggested models from local folders."""
-MIN_CLEANABLE = 10_000_000
-"""Bytes from which on a line says that they can be deleted."""
 _MODELS = url_state.key("models")
 _PICKED = "models picked to be measured"
 _HANDED, _LABELS = "text handed over", "labels handed over"
@@ -54,10 +51,12 @@ _LINK_PARAMETERS = ("models", "text", "protocol", "seed")
 
 def show_form() -> None:
     """Draw the form. Once models and text are named, what was found in the text, how long it takes, and the start."""
-    from core.runs.requests import expand_request, run_requests
+    from core.runs.requests import expand_request, preflight_cards_from_process, run_requests
 
     _apply_link()
-    _show_model_suggestions()
+    suggestions = models_here()
+    st.session_state[_PICKED] = [name for name in suggestions if name in _typed_models()]
+    show_models_here(suggestions, "multi", _PICKED, partial(_update_models, suggestions))
     st.text_area(
         _("Models, one per line"),
         key=_MODELS,
@@ -80,18 +79,28 @@ def show_form() -> None:
         return
     configs = run_requests(references, **text, **settings, **labels)
     parts = [part for config in configs for part in expand_request(config)]
-    with st.container(horizontal=True, vertical_alignment="center"):
+    with inputs.row("center"):
         starts = start()
         checks = st.button(_("Check first"), icon=":material/search:", key="measure check")
         is_known = _show_expected(parts, found.is_wide)
-    if starts and is_pilot_asked():
-        start_pilot(pilot)
+    if starts and is_pilot_asked() and pilot is None:
+        st.warning(_("The pilot is not whole yet."), icon=":material/edit_note:")
+    elif starts and pilot is not None:
+        register_pilot(reads.warehouse(), pilot)  # an error is shown here
+        _start(pilot)
     elif starts and is_known:
         job_cards.start(parts, _ESTIMATE, again=again)
     elif starts or checks:
-        _check(configs, parts, again, starts_after=starts)
+        with st.spinner(_("Reading configurations."), show_time=True):
+            cards = preflight_cards_from_process(parts, reads.warehouse())
+        if starts and not any(card.refusals for card in cards):
+            job_cards.start(parts, _ESTIMATE, again=again)
+        st.session_state[_ESTIMATE] = (configs, cards)
     if (estimate := st.session_state.get(_ESTIMATE)) and estimate[0] == configs:
-        _show_estimate(*estimate)
+        st.subheader(_("What it will take"))
+        for card in estimate[1]:
+            with st.container(border=True):
+                _show_card(card)
 
 
 def needed_text(protocol: str | None = None) -> str:
@@ -112,9 +121,9 @@ def _show_judgement(text: Mapping[str, Any], protocol: str, seed: int) -> Any:
     try:
         with suppress(OSError):  # its judgement says so
             changed = path.stat().st_mtime_ns if path.is_file() else 0
-        found = _judged(tuple(sorted(text.items(), key=str)), protocol, seed, changed)
+        found = _judged(text, protocol, seed, changed)
     except InputError as error:
-        st.error(escape(str(error)), icon=":material/block:")
+        show_error(error)
         return None
     names = {"English": _("English"), "Japanese": _("Japanese"), "Unknown": _("language unknown")}
     told = _("{n} words, {language}, {share} of it repeated.").format(
@@ -131,11 +140,11 @@ def _show_judgement(text: Mapping[str, Any], protocol: str, seed: int) -> Any:
 
 
 @st.cache_data(max_entries=16, show_spinner=False)
-def _judged(text: tuple[tuple[str, Any], ...], protocol: str, seed: int, changed: int) -> Any:
+def _judged(text: Mapping[str, Any], protocol: str, seed: int, changed: int) -> Any:
     """The `Judgement` of a text; of a file that was `changed` since, another one."""
     from core.runs.requests import judged_text
 
-    return judged_text(dict(text), protocol, seed)
+    return judged_text(text, protocol, seed)
 
 
 def _show_expected(parts: Sequence[RunConfig], is_wide: bool) -> bool:
@@ -145,11 +154,9 @@ def _show_expected(parts: Sequence[RunConfig], is_wide: bool) -> bool:
     """
     from core.runs.requests import expected_seconds
 
-    expected: dict[str, list[tuple[float, bool] | None]] = {part.model: [] for part in parts}
-    for part in parts:
-        expected[part.model].append(expected_seconds(part, reads.stored_costs()))
-    unknown = [model for model, times in expected.items() if None in times]
-    seconds = [one for times in expected.values() for one in times if one is not None]
+    expected = [(part.model, expected_seconds(part, reads.stored_costs())) for part in parts]
+    unknown = list(dict.fromkeys(model for model, time in expected if time is None))
+    seconds = [time for _model, time in expected if time is not None]
     told = _("About {time} on this machine.").format(time=duration(sum(time for time, _is_exact in seconds)))
     lines = [told] if seconds else []
     if unknown:
@@ -158,17 +165,6 @@ def _show_expected(parts: Sequence[RunConfig], is_wide: bool) -> bool:
         lines.append(_("Not every model reads this script: that is checked before the start."))
     st.markdown(escape(wording.joined_sentences(lines)))
     return not unknown and not is_wide and all(is_exact for _time, is_exact in seconds)
-
-
-def _check(configs: list[RunConfig], parts: list[RunConfig], again: bool, *, starts_after: bool) -> None:
-    """Read what the models are and what they will take; start where nothing is refused and that was asked for."""
-    from core.runs.requests import preflight_cards_from_process
-
-    with st.spinner(_("Reading configurations."), show_time=True):
-        cards = preflight_cards_from_process(parts, reads.warehouse())
-    if starts_after and not any(card.refusals for card in cards):
-        job_cards.start(parts, _ESTIMATE, again=again)
-    st.session_state[_ESTIMATE] = (configs, again, cards)
 
 
 def models_here(*, with_encoders: bool = True) -> list[str]:
@@ -195,13 +191,6 @@ def show_models_here(
         format_func=lambda name: shortened_name(name, 40),
         on_change=take,
     )
-
-
-def _show_model_suggestions() -> None:
-    """Draw models on this machine, of which a click adds one."""
-    suggestions, typed = models_here(), _typed_models()
-    st.session_state[_PICKED] = [name for name in suggestions if name in typed]
-    show_models_here(suggestions, "multi", _PICKED, partial(_update_models, suggestions))
 
 
 def _typed_models() -> list[str]:
@@ -291,18 +280,6 @@ def _upload(handed_over: str, label: str, types: list[str], help_: str, told: st
     return handed
 
 
-def _choose_labels() -> str:
-    """Return where the reader's labelled texts lie, or nothing."""
-    return _upload(
-        _LABELS,
-        _("Texts with labels"),
-        ["jsonl", "csv"],
-        _("Which layer serves your labels best? Columns: text, label; document, where several rows are of one."),
-        _("Layers are tried on {name}."),
-        _("Without labels"),
-    )
-
-
 def _read_labels(handed: str) -> dict[str, Any] | None:
     """Labelled texts as a request names them, nothing without a file. Draws why a file is refused, and returns None: without what was
     handed over nothing is measured."""
@@ -313,7 +290,7 @@ def _read_labels(handed: str) -> dict[str, Any] | None:
     try:
         return _known_labels(handed)
     except InputError as error:
-        st.error(escape(str(error)), icon=":material/block:")
+        show_error(error)
         return None
 
 
@@ -340,21 +317,23 @@ def _choose_settings() -> tuple[dict[str, Any], str, bool]:
     """Return protocol, seed and so on of a request; where its labelled texts lie; whether to measure again what is measured already."""
     from core.runs.requests import protocol_names
 
-    purposes = {name: translated(PURPOSES[name]) for name in PURPOSES}
-    help_ = "  \n".join(
-        f"**{name}**: {purposes.get(name) or wording.name('protocol', name)}" for name in protocol_names()
-    )
-    protocol = str(
-        st.segmented_control(
-            _("Protocol"), protocol_names(), required=True, key=url_state.key("measure protocol"), help=help_
-        )
-    )
+    names = protocol_names()
+    purposes = (translated(PURPOSES[name]) if name in PURPOSES else wording.name("protocol", name) for name in names)
+    help_ = "  \n".join(f"**{name}**: {purpose}" for name, purpose in zip(names, purposes, strict=True))
+    key = url_state.key("measure protocol")
+    protocol = str(st.segmented_control(_("Protocol"), names, required=True, key=key, help=help_))
     with st.expander(_("More settings")):
         machine = choose_machine("measure")
         controls = st.toggle(_("Control passes with any protocol"), key=url_state.key("measure controls"))
         again = st.toggle(_("Measure again what is there"), key=url_state.key("measure again"))
-        labels = _choose_labels()
-        _show_cleanable()
+        labels = _upload(
+            _LABELS,
+            _("Texts with labels"),
+            ["jsonl", "csv"],
+            _("Which layer serves your labels best? Columns: text, label; document, where several rows are of one."),
+            _("Layers are tried on {name}."),
+            _("Without labels"),
+        )
     return {"protocol": protocol, "controls": controls} | machine, labels, again
 
 
@@ -368,56 +347,18 @@ def choose_machine(form: str) -> dict[str, Any]:
     }
 
 
-def _show_estimate(configs: Sequence[RunConfig], again: bool, cards: Sequence[Preflight]) -> None:
-    from core.runs.requests import expand_request
-
-    st.subheader(_("What it will take"))
-    refused = {card.model for card in cards if card.refusals}
-    possible = [config for config in configs if config.model not in refused]
-    if possible and refused:
-        message = _("Cannot be measured: {names}. {n} of {total} remain.")
-        names, n = _(", ").join(sorted(refused)), len({config.model for config in possible})
-        st.warning(escape(message.format(names=names, n=n, total=n + len(refused))), icon=":material/rule:")
-    for card in cards:
-        with st.container(border=True, gap="small"):
-            _show_card(card)
-    if possible and refused and st.button(_("Start the others"), icon=":material/play_arrow:", key="measure rest"):
-        here, parts = {config.model for config in possible}, []
-        for config in possible:
-            together = tuple(name for name in config.companions if name in here)
-            parts += expand_request(replace(config, companions=together))
-        job_cards.start(parts, _ESTIMATE, again=again)
-
-
-def _show_cleanable() -> None:
-    """Draw how much disk space of caches and deleted runs can be freed, where it is much."""
-    n_bytes = _cleanable_bytes(reads.warehouse().path)
-    if n_bytes > MIN_CLEANABLE:
-        message = _("{size} GB of models, conversions and deleted runs can be freed: `workdim cache`")
-        st.caption(message.format(size=f"{n_bytes / 1e9:.2f}"))
-
-
-@st.cache_data(max_entries=2, ttl=60, show_spinner=False)
-def _cleanable_bytes(path: Path) -> int:
-    from core.runs.caches import list_caches
-    from core.warehouse.warehouse import Warehouse
-
-    return sum(cache.n_bytes for cache in list_caches(Warehouse(path), only_cleanable=True))
-
-
 def _show_card(card: Preflight) -> None:
     """Draw what a measurement will take: refusals, then time, memory and disk, then what it measures and compares with."""
     st.markdown(f"**{escape(' · '.join([card.model, text_name(card.corpus), card.protocol]))}**")
     for reason in card.refusals:
-        st.error(escape(reason), icon=":material/block:")
-    with st.container(horizontal=True, gap="large"):
+        show_error(reason)
+    with inputs.row("top", gap="large"):
         for label, value in cost_facts(card).items():
             st.metric(label, value, width="content")
     st.caption(escape(network_text(card)))
     if card.measured_run:
         inputs.show_link("compare", _("Measured already: open it"), "show_chart", runs=card.measured_run)
-    for line in filter(None, [card.comparison, *card.notes]):
-        st.caption(escape(line))
+    show_notes([card.comparison, *card.notes])
 
 
 # --- pilots ----------------------------------------------------------------------------------------------------------
@@ -443,6 +384,8 @@ def is_pilot_asked() -> bool:
 def choose_pilot(models: Sequence[str], text: Mapping[str, Any], settings: Mapping[str, Any]) -> Pilot | None:
     """Draw what makes of these models, this text and these settings a pilot; return it once it is whole, else say what it
     lacks. None where no pilot is asked for."""
+    from core.runs.requests import protocol_names, text_names
+
     st.toggle(
         _("Write down a question first (a pilot)"),
         key=_ASKED,
@@ -451,40 +394,41 @@ def choose_pilot(models: Sequence[str], text: Mapping[str, Any], settings: Mappi
     if not is_pilot_asked():
         return None
     with st.container(border=True):
-        file = inputs.upload(_("Or a pilot file (TOML)"), ["toml"], "pilot handed", 1)
+        file = inputs.upload(_("Or a pilot file (TOML)"), ["toml"], "pilot handed")
         content = _entered(models, text, settings) if file is None else file.getvalue().decode("utf-8", "replace")
-        return _parsed(content)
+        try:
+            return parse_pilot(content, reads.warehouse().path.parent / _FOLDER, protocol_names(), text_names())
+        except InputError as error:
+            st.caption(escape(error))
+            return None
 
 
 def _entered(models: Sequence[str], text: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
     """The pilot of the form as the text of a file."""
-    field = st.columns([3, 1])
-    question = field[0].text_input(_("Question: what is to be decided"), key=url_state.key("pilot question"))
+    left, right = st.columns([3, 1])
+    question = left.text_input(_("Question: what is to be decided"), key=url_state.key("pilot question"))
     names = wording.names("use_class", USE_CLASSES)
-    use_class = field[1].selectbox(
+    use_class = right.selectbox(
         _("Use class"), list(names), key=url_state.key("pilot use"), format_func=names.__getitem__
     )
-    field = st.columns([3, 1])
-    expectation = field[0].text_input(_("Expectation, in words"), key=url_state.key("pilot expectation"))
-    decide_by = field[1].date_input(_("To be decided by"), None, format="YYYY-MM-DD", key=url_state.key("pilot day"))
-    field = st.columns([2, 2, 2])
-    benchmark = field[0].text_input(_("Benchmark"), key=url_state.key("pilot benchmark"))
-    metric = field[1].text_input(_("Metric"), key=url_state.key("pilot metric"))
+    expectation = left.text_input(_("Expectation, in words"), key=url_state.key("pilot expectation"))
+    decide_by = right.date_input(_("To be decided by"), None, format="YYYY-MM-DD", key=url_state.key("pilot day"))
+    left, middle, right = st.columns(3)
+    benchmark = left.text_input(_("Benchmark"), key=url_state.key("pilot benchmark"))
+    metric = middle.text_input(_("Metric"), key=url_state.key("pilot metric"))
     signs = {
         "none": _("no relation"),
         "negative": _("fewer dimensions go with better results"),
         "positive": _("more dimensions go with better results"),
     }
-    sign = field[2].selectbox(
-        _("Expected"), list(signs), key=url_state.key("pilot sign"), format_func=signs.__getitem__
-    )
+    sign = right.selectbox(_("Expected"), list(signs), key=url_state.key("pilot sign"), format_func=signs.__getitem__)
     better = {"higher": _("the higher score"), "lower": _("the lower score")}
     st.session_state.setdefault(url_state.key("pilot better"), "higher")
     direction = st.segmented_control(
         _("Better is"), list(better), format_func=better.__getitem__, required=True, key=url_state.key("pilot better")
     )
     asked_text = {"text": text["corpus"]} | {name: text[name] for name in ("column", "encoding") if text.get(name)}
-    entered = {
+    content = {
         "name": question[:60],
         "question": question,
         "use_class": use_class,
@@ -501,7 +445,7 @@ def _entered(models: Sequence[str], text: Mapping[str, Any], settings: Mapping[s
             "frozen": date.today(),
         },
     }
-    return tomli_w.dumps(_without_empty(entered))
+    return tomli_w.dumps(_without_empty(content))
 
 
 def _without_empty(content: Mapping[str, Any]) -> dict[str, Any]:
@@ -512,39 +456,14 @@ def _without_empty(content: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _parsed(content: str) -> Pilot | None:
-    from core.runs.requests import protocol_names, text_names
-
-    try:
-        folder = reads.warehouse().path.parent / _FOLDER
-        return parse_pilot(content, folder, protocol_names(), text_names())
-    except InputError as error:
-        st.caption(escape(str(error)))
-        return None
-
-
-def start_pilot(pilot: Pilot | None) -> None:
-    """Register a pilot that is whole, and start the process that submits its measurements and waits for them."""
-    if pilot is None:
-        st.warning(_("The pilot is not whole yet."), icon=":material/edit_note:")
-        return
-    register_pilot(reads.warehouse(), pilot)  # an error is shown here
-    _start(pilot)
-
-
-def _n_measurements(pilot: Pilot) -> int:
-    """The number of measurements of a pilot; at least, where this version does not know its protocol."""
+def _show_registered(pilot: Pilot, n_runs: int) -> None:
     from core.runs.requests import pilot_measurements
 
     try:
-        return len(pilot_measurements(pilot))
-    except InputError:
-        return len(pilot.models) * len(pilot.texts)
-
-
-def _show_registered(pilot: Pilot, n_runs: int) -> None:
-    n_measurements = _n_measurements(pilot)
-    with st.container(border=True, horizontal=True, vertical_alignment="center"):
+        n_measurements = len(pilot_measurements(pilot))
+    except InputError:  # at least, where this version does not know its protocol
+        n_measurements = len(pilot.models) * len(pilot.texts)
+    with inputs.row("center", border=True):
         st.markdown(f"**{escape(pilot.name)}**  \n{escape(pilot.question_in(spoken()))}", width="stretch")
         st.caption(_("{done} of {wanted} measured").format(done=n_runs, wanted=n_measurements))
         if n_runs:

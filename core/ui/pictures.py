@@ -76,14 +76,12 @@ def session_colours(run_ids: Sequence[str]) -> dict[str, int]:
     kept: dict[str, int] = st.session_state.setdefault(_COLOURS, {})
     colours: dict[str, int] = {}
     is_crowded = len(run_ids) > len(COLOURS)
-    for run_id in run_ids:
-        if run_id in kept and (is_crowded or kept[run_id] not in colours.values()):
+    for run_id in sorted(run_ids, key=lambda one: one not in kept):
+        free = [n for n in range(len(COLOURS)) if n not in colours.values()] or [len(colours) % len(COLOURS)]
+        if run_id in kept and (is_crowded or kept[run_id] in free):
             colours[run_id] = kept[run_id]
-    for run_id in run_ids:
-        if run_id not in colours:
-            free = set(range(len(COLOURS))) - set(colours.values())
-            unused = free - set(kept.values())  # so that a run that was shown before finds its own again
-            colours[run_id] = min(unused or free or {len(colours) % len(COLOURS)})
+        else:  # one that no other run had, so that a run that was shown before finds its own again
+            colours[run_id] = min(free, key=lambda n: n in kept.values())
     kept |= colours
     return colours
 

@@ -18,10 +18,10 @@ from core.figures.svg import BLOCK_WIDTH, HEIGHT, WIDTH, visual_svg
 from core.ids import matching_ids
 from core.locale import _
 from core.questions import plan as plan_question
-from core.records import AGAINST_PLAN, BUDGETS, SHIPPED, LayerPlan, PlanConfig, PlanEstimate
-from core.tables import PlanOutcomeRow, PlanRow, ids_of, records
+from core.records import AGAINST_PLAN, BUDGETS, SHIPPED, LayerPlan, PlanConfig
+from core.tables import PlanOutcomeRow, PlanRow, records
 from core.ui import inputs, job_cards, language, pictures, reads, tables, url_state
-from core.ui.language import escape
+from core.ui.language import as_lines, escape, show_list, show_notes
 from core.ui.measure import choose_machine, choose_text, models_here, needed_text, show_models_here, store_upload
 from core.wording import answers as answer_wording
 from core.wording import plans as plan_wording
@@ -61,7 +61,7 @@ def _plan_label(row: PlanRow) -> str:
 def show_answer(layer_plan: LayerPlan) -> None:
     """Draw the answer within a chosen budget, what speaks against it, and the blocks."""
     plan = layer_plan.plan
-    answer = st.container(gap="small")
+    answer = st.container()
     nats = None if plan.budget_unit == "points" else _choose_budget(layer_plan)
     within = plan_question.answer_within(layer_plan, nats).within
     budget_text = plan_wording.budget_text(plan) if nats is None else ""  # the slider tells it
@@ -70,10 +70,9 @@ def show_answer(layer_plan: LayerPlan) -> None:
         healing = plan_wording.healing_text(layer_plan) if within.is_plan else ""
         for line in filter(None, (healing, plan_wording.task_text(layer_plan))):
             st.markdown(escape(line))
-        for code in plan.reasons if within.is_plan else ():
-            # The answer tells of the budget chosen here, that reason of the plan's own.
-            if code in AGAINST_PLAN and code != "over_budget":
-                st.caption(escape(plan_wording.reason_text(code)))
+        # The answer tells of the budget chosen here, `over_budget` of the plan's own.
+        against = [code for code in plan.reasons if within.is_plan and code in AGAINST_PLAN and code != "over_budget"]
+        show_notes(map(plan_wording.reason_text, against))
         if within.price is not None and not within.is_plan:
             message = _("Not compared with random sets, harder texts and probes: a new plan of {n} blocks would be.")
             st.caption(message.format(n=len(within.price.blocks)))
@@ -82,39 +81,11 @@ def show_answer(layer_plan: LayerPlan) -> None:
     width = min(WIDTH, max(460.0, BLOCK_WIDTH * len(row.blocks) + 8.0))  # the legend takes 460
     with st.container(width=int(width)):
         pictures.plot_drawn(partial(visual_svg, row, pictures.theme()), (width, HEIGHT), "plan block row")
-    st.caption(_("How to read it"), help=escape(f"{row.key}  \n{plan_source_text(layer_plan)}"))
-
-
-def _choose_budget(layer_plan: LayerPlan) -> float:
-    """Return the budget in nats per token, at most the price of the dearest step of the search."""
-    plan_budget = layer_plan.plan.budget
-    budget = url_state.restore_number("nats", plan_budget, 0.0) or 0.0
-    limits = [plan_analysis.upper_limit(row) for row in plan_analysis.search_steps(layer_plan)]
-    highest = max(plan_budget, budget, *(limit for limit in limits if limit < math.inf), 0.01) * 1.1
-    step = 10.0 ** (math.floor(math.log10(highest)) - 2)
-    highest = round((highest // step + 1) * step, 6)
-    st.slider(
-        _("Budget [nats per token]"),
-        0.0,
-        highest,
-        step=step,
-        key=url_state.key("nats"),
-        format="%g",
-        help=_("{own} was asked for.").format(own=plan_wording.budget_text(layer_plan.plan)),
-    )
-    url_state.publish("nats", budget)
-    return budget
-
-
-def plan_source_text(layer_plan: LayerPlan) -> str:
-    """The model, the text and the time of a plan's measurements."""
-    plan = layer_plan.plan
     n = plan.n_verification if plan.is_verified else plan.n_selection
     n_units = layer_plan.price.n_points or n
-    units = _("{n} documents or blocks of windows").format(n=n_units) if n_units != n else _("windows")
-    text = _("{model}, {text}, {n} windows of {tokens} tokens; 95 % intervals over {units}; plan {plan}, {when}.")
-    return text.format(
-        units=units,
+    source = _("{model}, {text}, {n} windows of {tokens} tokens; 95 % intervals over {units}; plan {plan}, {when}.")
+    source = source.format(
+        units=_("{n} documents or blocks of windows").format(n=n_units) if n_units != n else _("windows"),
         model=plan.model_id,
         text=plan.corpus_id,
         n=n,
@@ -122,6 +93,26 @@ def plan_source_text(layer_plan: LayerPlan) -> str:
         plan=short_id(plan.plan_id),
         when=language.local_time(plan.created_at),
     )
+    st.caption(_("How to read it"), help=as_lines((row.key, source)))
+
+
+def _choose_budget(layer_plan: LayerPlan) -> float:
+    """Return the budget in nats per token, at most the price of the dearest step of the search."""
+    plan_budget = layer_plan.plan.budget
+    budget = url_state.restore_number("nats", plan_budget, 0.0) or 0.0
+    limits = [plan_analysis.upper_limit(row) for row in plan_analysis.search_steps(layer_plan)]
+    highest = max(plan_budget, budget, *(limit for limit in limits if limit < math.inf), 0.01)
+    st.slider(
+        _("Budget [nats per token]"),
+        0.0,
+        math.ceil(1_100 * highest) / 1_000,
+        step=0.001,
+        key=url_state.key("nats"),
+        format="%g",
+        help=_("{own} was asked for.").format(own=plan_wording.budget_text(layer_plan.plan)),
+    )
+    url_state.publish("nats", budget)
+    return budget
 
 
 def _chosen_nats(plan: PlanRow) -> float | None:
@@ -144,10 +135,8 @@ def show_prices(layer_plan: LayerPlan) -> None:
     chart = plan_figures.price_chart(layer_plan, _chosen_nats(layer_plan.plan))
     pictures.plot(chart, "plan price", 540)
     st.caption(_("Random sets were measured on a part of the text."))
-    for line in [*plan_wording.budget_lines(layer_plan), *plan_wording.published_lines(layer_plan)]:
-        st.markdown(f"- {escape(line)}")
-    for line in plan_wording.control_lines(layer_plan.plan):
-        st.caption(escape(line))
+    show_list([*plan_wording.budget_lines(layer_plan), *plan_wording.published_lines(layer_plan)])
+    show_notes(plan_wording.control_lines(layer_plan.plan))
     healed = [layer_plan.price] if layer_plan.plan.is_healed else []
     rivals = [*healed, *plan_analysis.rivals(layer_plan)]
     tables.show(tables.of(rivals, plan_wording.rival_columns()), "plan candidates")
@@ -177,8 +166,7 @@ def show_harder_texts(layer_plan: LayerPlan) -> None:
         return
     _show_own_set(layer_plan)
     st.markdown(f"**{escape(plan_wording.largest_losses_text(layer_plan))}**")
-    for line in plan_wording.caution_lines(layer_plan.plan):
-        st.caption(escape(line))
+    show_notes(plan_wording.caution_lines(layer_plan.plan))
     for column, is_of_answers in zip(st.columns(2), (True, False), strict=True):
         rows = plan_figures.harder_points(layer_plan, is_of_answers)
         chart = plan_figures.harder_chart(rows, is_of_answers)
@@ -196,7 +184,7 @@ def show_saving(layer_plan: LayerPlan) -> None:
     """Draw parameters, bytes, cache and time, before and after."""
     plan = layer_plan.plan
     _show_own_set(layer_plan)
-    with st.container(horizontal=True, gap="large"):
+    with inputs.row("top", gap="large"):
         share = 1 - plan.parameters_after / plan.parameters_before
         st.metric(_("Parameters"), f"{plan.parameters_after:,}", share_text(-share, 1), "inverse", width="content")
         if (time := plan_analysis.time_saved_share(plan)) is not None:
@@ -230,8 +218,7 @@ def show_directions(layer_plan: LayerPlan) -> None:
     pictures.plot(chart, "plan directions")
     st.caption(_("An upper bound: fewer other directions may suffice. Ranks of single layers do not compose."))
     st.markdown(f"**{escape(wording.joined_sentences(plan_wording.student_lines(layer_plan)))}**")
-    for line in plan_wording.direction_lines(layer_plan):
-        st.markdown(f"- {escape(line)}")
+    show_list(plan_wording.direction_lines(layer_plan))
 
 
 def show_needed_directions(runs: pl.DataFrame) -> None:
@@ -256,7 +243,7 @@ def show_files(layer_plan: LayerPlan) -> None:
     name = f"workdim_plan_{short_id(plan.plan_id)}"
     is_allowed = plan_analysis.within_own_budget(layer_plan).price is not None
     picture = visual_svg(plan_figures.block_row(layer_plan, plan.blocks, is_allowed))
-    with st.container(horizontal=True):
+    with inputs.row():
         blocks = json.dumps(plan_analysis.layer_map(layer_plan), indent=2)
         inputs.show_download(_("Map of blocks (JSON)"), blocks, f"{name}.json")
         inputs.show_download(_("Picture of the blocks (SVG)"), picture, f"{name}.svg")
@@ -269,28 +256,11 @@ def show_files(layer_plan: LayerPlan) -> None:
     if plan.saved_as:
         message = _("Smaller model: `{folder}`; reopened, its loss is the verified one.")
         st.markdown(message.format(folder=plan.saved_as))
-        _show_profiles_link(layer_plan)
+        models = url_state.join_values([plan.saved_as])
+        inputs.show_link("measure", _("Measure the smaller model"), "science", models=models)
         return
     st.markdown(_("Save the smaller model for `AutoModelForCausalLM.from_pretrained`:"))
     st.code(plan_analysis.save_command(layer_plan), language=None)
-
-
-def _show_profiles_link(layer_plan: LayerPlan) -> None:
-    """Draw a link to the profiles of the smaller and the original model, or to where the smaller one is measured."""
-    runs = reads.lists().runs.filter(pl.col("pass") == "text")
-    smaller = runs.filter(model_id=layer_plan.plan.saved_model_id)
-    if smaller.is_empty():
-        inputs.show_link(
-            "measure",
-            _("Measure the smaller model"),
-            "science",
-            models=url_state.join_values([str(layer_plan.plan.saved_as)]),
-        )
-        return
-    original = runs.filter(model_id=layer_plan.plan.model_id)
-    original = original.join(smaller, on=["corpus_id", "protocol_hash"], how="semi")
-    chosen = [*ids_of(original.head(1)), *ids_of(smaller.head(1))]
-    inputs.show_link("compare", _("Open both profiles"), "show_chart", runs=url_state.join_values(chosen))
 
 
 def show_history(plans: pl.DataFrame, outcomes: Sequence[PlanOutcomeRow]) -> None:
@@ -380,7 +350,13 @@ def show_form() -> None:
         else:
             st.warning(_("Name a text or upload one.") if model else _("Name a model."))
     if (request := st.session_state.get(_REQUEST)) and request[0] == asked:  # what is started stands in the form
-        _show_estimate(*request[1:])
+        _asked, config, estimate = request
+        with st.container(border=True):
+            st.markdown(f"**{escape(' · '.join([config.model, text_name(config.corpus)]))}**")
+            st.metric(_("Time"), duration(estimate.seconds), width="content")
+            st.caption(as_lines(plan_wording.estimate_lines(estimate)))
+            if st.button(_("Start planning"), type="primary", icon=":material/play_arrow:", key="plan start"):
+                job_cards.start([config], _REQUEST)
 
 
 def _fill_model() -> None:
@@ -411,7 +387,7 @@ def _choose_settings() -> dict[str, Any]:
         key=url_state.key("plan blocks"),
         placeholder=_("as many as the budget allows"),
     )
-    with st.container(horizontal=True):
+    with inputs.row():
         verify = st.toggle(_("Verify on held-out text"), key=url_state.key("plan verify"))
         heal = st.toggle(_("Repair without training"), key=url_state.key("plan heal"))
         directions = st.toggle(_("Look for needed directions"), key=url_state.key("plan directions"))
@@ -429,13 +405,3 @@ def _choose_settings() -> dict[str, Any]:
         "directions": directions,
         **machine,
     }
-
-
-def _show_estimate(config: PlanConfig, estimate: PlanEstimate) -> None:
-    """Draw the estimate, and the button that starts the plan."""
-    with st.container(border=True, gap="small"):
-        st.markdown(f"**{escape(' · '.join([config.model, text_name(config.corpus)]))}**")
-        st.metric(_("Time"), duration(estimate.seconds), width="content")
-        st.caption(escape("  \n".join(plan_wording.estimate_lines(estimate))))
-        if st.button(_("Start planning"), type="primary", icon=":material/play_arrow:", key="plan start"):
-            job_cards.start([config], _REQUEST)

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import polars as pl
 import streamlit as st
@@ -18,15 +18,13 @@ from core.errors import InputError, QueryError, unknown_name
 from core.figures import query_chart
 from core.figures.query_chart import KINDS, ChartChoice, default_choice, grouping_columns, numeric_columns, query_points
 from core.ids import MAX_NAME
-from core.locale import _, in_language, translated, worded
+from core.locale import _, translated, worded
 from core.sql import sandbox
 from core.sql.examples import EXAMPLES
 from core.sql.sandbox import MAX_CHARACTERS, SqlResult
-from core.ui import inputs, language, pictures, reads, tables, url_state
-from core.ui.language import escape
-from core.ui.tables import show_plain
+from core.ui import inputs, pictures, reads, tables, url_state
+from core.ui.language import escape, show_error
 from core.warehouse.people import delete_query, find_query, save_query
-from core.warehouse.schema import Column, Table
 
 MAX_LINK_LENGTH = 3_000
 """Characters of a statement that a link may hold: browsers and mail programs cut long addresses."""
@@ -50,7 +48,7 @@ def query_form() -> tuple[str, float] | None:
     # Streamlit forgets the text of an editor that another page did not draw; set at every run, it would undo what is typed.
     st.session_state.setdefault(_TEXT, st.session_state.get(_LAST_TEXT, ""))
     examples = {name: example.statement() for name, example in EXAMPLES.items()}
-    with st.container(horizontal=True, gap="small"):
+    with inputs.row():
         _show_statements(
             _("Examples"),
             "query example",
@@ -70,7 +68,7 @@ def query_form() -> tuple[str, float] | None:
             placeholder="SELECT * FROM runs",
             help=_("Ctrl+Enter runs it."),
         )
-        with st.container(horizontal=True, gap="small", vertical_alignment="bottom"):
+        with inputs.row():
             runs = st.form_submit_button(_("Run the query"), type="primary", icon=":material/play_arrow:")
             saves = inputs.may_write() and st.form_submit_button(_("Save..."), icon=":material/bookmark_add:")
             seconds = st.selectbox(
@@ -98,26 +96,19 @@ def fill_and_run(sql: str) -> None:
 
 
 def publish_statement(sql: str) -> None:
-    """Make the address lead to the statement shown, or say why it does not."""
-    params = _url_params(sql)
+    """Make the address lead to the statement shown, by its name where it has one, or say why it does not."""
+    saved = {row.sql: row.name for row in reads.saved_queries()}
+    examples = {example.statement(): name for name, example in EXAMPLES.items()}
+    params = {"sql": sql} if len(sql) <= MAX_LINK_LENGTH else {}
+    if sql.strip() in saved:
+        params = {"saved": saved[sql.strip()]}
+    elif sql in examples:
+        params = {"example": examples[sql]}
     for name in _PARAMETERS:
         url_state.publish(name, params.get(name, ""))
     if not params:
         message = _("Too long for a link ({n} of {most} characters): save the query.")
         st.caption(message.format(n=f"{len(sql):,}", most=f"{MAX_LINK_LENGTH:,}"))
-
-
-def _url_params(sql: str) -> dict[str, str]:
-    """The parameters of a link to a statement: its name where it has one, which is short and follows later changes."""
-    saved = {row.sql: row.name for row in reads.saved_queries()}
-    examples = {
-        in_language(lang, example.statement): name for name, example in EXAMPLES.items() for lang in language.LANGUAGES
-    }
-    if sql.strip() in saved:
-        return {"saved": saved[sql.strip()]}
-    if sql in examples:
-        return {"example": examples[sql]}
-    return {"sql": sql} if len(sql) <= MAX_LINK_LENGTH else {}
 
 
 def _apply_link() -> None:
@@ -128,20 +119,18 @@ def _apply_link() -> None:
     for name, text in params.items():
         url_state.publish(name, text)  # the link is dealt with
     try:
-        st.session_state[_TEXT] = st.session_state[_LAST_TEXT] = st.session_state[_LINKED] = _linked_statement(params)
+        if "saved" in params:
+            sql = find_query(reads.warehouse(), params["saved"]).sql
+        elif "example" not in params:
+            sql = params["sql"]
+        elif params["example"] in EXAMPLES:
+            sql = EXAMPLES[params["example"]].statement()
+        else:
+            raise InputError(unknown_name("example", params["example"], EXAMPLES))
+        st.session_state[_TEXT] = st.session_state[_LAST_TEXT] = st.session_state[_LINKED] = sql
         discard()
     except InputError as error:
-        st.error(escape(str(error)), icon=":material/error:")
-
-
-def _linked_statement(params: dict[str, str]) -> str:
-    if "saved" in params:
-        return find_query(reads.warehouse(), params["saved"]).sql
-    if "example" not in params:
-        return params["sql"]
-    if params["example"] not in EXAMPLES:
-        raise InputError(unknown_name("example", params["example"], EXAMPLES))
-    return EXAMPLES[params["example"]].statement()
+        show_error(error)
 
 
 def _show_statements(
@@ -171,12 +160,12 @@ def _show_name_form() -> None:
     sql = st.session_state.get(_SAVING)
     if sql is None:
         return
-    with st.container(border=True, gap="small"):
+    with st.container(border=True):
         name = st.text_input(_("Name"), max_chars=MAX_NAME, key="query name").strip()
         note = st.text_input(_("Note"), key="query note")
         is_taken = name in [row.name for row in reads.saved_queries()]
         replace = is_taken and st.checkbox(_("Replace the saved query of this name"), key="query replace")
-        with st.container(horizontal=True, gap="small"):
+        with inputs.row():
             is_closed = st.button(_("Close"), key="query close")
             is_saved = st.button(
                 _("Save"), type="primary", disabled=not name or (is_taken and not replace), key="query save"
@@ -186,7 +175,7 @@ def _show_name_form() -> None:
                 sandbox.check_statement(sql)
                 save_query(reads.warehouse(), name, sql, note, replace=replace)
             except InputError as error:
-                st.error(escape(str(error)))
+                show_error(error)
                 return
         if is_saved or is_closed:
             st.session_state.pop(_SAVING)
@@ -199,7 +188,7 @@ def _show_saved_as(sql: str) -> None:
     query = next((row for row in reads.saved_queries() if row.sql == sql.strip()), None)
     if query is None:
         return
-    with st.container(horizontal=True, gap="small", vertical_alignment="center"):
+    with inputs.row("center"):
         text = _("Saved as {name}.").format(name=query.name)
         st.caption(escape(f"{text} {query.note or ''}".strip()))
         with st.popover(_("Delete..."), icon=":material/delete:"):
@@ -213,23 +202,32 @@ def _show_saved_as(sql: str) -> None:
 
 
 def show_tables() -> None:
-    """Draw the columns of one table, or those that contain a word; names can be copied from the rows."""
+    """Draw the columns of one table, or those that contain some words; names can be copied from the rows."""
     tables = {table.name: table for table in reads.tables()}
+    heads, searched = [_("Table"), _("Column"), _("Meaning"), _("Type")], "in English, and of its table"
+    columns = pl.DataFrame(
+        [
+            (
+                name,
+                column.name,
+                worded(column.comment),
+                column.type,
+                f"{column.comment} {of.comment} {worded(of.comment)}",
+            )
+            for name, of in tables.items()
+            for column in of.columns
+        ],
+        schema=[*heads, searched],
+        orient="row",
+    )
     table_column, search_column = st.columns(2)
-    word = search_column.text_input(
-        _("Search tables and columns"), key="query search", icon=":material/search:"
-    ).strip()
-    if word:  # in names or meanings, in English or in the reader's language
-        hits = [
-            (table.name, column.name, worded(column.comment), column.type)
-            for table in tables.values()
-            for column in table.columns
-            if word.lower() in f"{_searched_text(table)} {_searched_text(column)}".lower()
-        ]
-        if hits:
-            _show_columns(hits, [_("Table"), _("Column"), _("Meaning"), _("Type")])
-        else:
+    words = search_column.text_input(_("Search tables and columns"), key="query search", icon=":material/search:")
+    if words.strip():
+        hits = inputs.matching_rows(columns, words, *columns.columns)
+        if hits.is_empty():
             st.caption(_("No table or column speaks of it."))
+        else:
+            _show_columns(hits.select(heads))
         return
     labels = {
         name: name if table.n_rows is None else _("{name} (rows: {n})").format(name=name, n=f"{table.n_rows:,}")
@@ -237,32 +235,21 @@ def show_tables() -> None:
     }
     first = list(tables).index("runs")
     chosen = tables[table_column.selectbox(_("Table"), list(tables), first, labels.__getitem__, key="query table")]
-    meanings = [(column.name, worded(column.comment), column.type) for column in chosen.columns]
-    _show_columns(meanings, [_("Column"), _("Meaning"), _("Type")])
+    _show_columns(columns.filter(pl.col(heads[0]) == chosen.name).select(heads[1:]))
     st.button(
         _("Show its rows"),
         icon=":material/table_view:",
         key="query rows",
-        help=escape(worded(chosen.comment)),
+        help=escape(chosen.comment),
         on_click=fill_and_run,
         args=[f"SELECT * FROM {chosen.name} LIMIT 100"],
     )
 
 
-def _searched_text(what: Table | Column) -> str:
-    return f"{what.name} {what.comment} {worded(what.comment)}"
-
-
-def _show_columns(rows: Sequence[tuple[str, ...]], titles: list[str]) -> None:
-    show_plain(
-        pl.DataFrame(rows, schema=titles, orient="row"),
-        height=_TABLE_HEIGHT,
-        row_height=_MEANING_HEIGHT,
-        column_config={
-            titles[0]: st.column_config.Column(pinned=True),
-            titles[-2]: st.column_config.Column(width=_MEANING_WIDTH),
-        },
-    )
+def _show_columns(columns: pl.DataFrame) -> None:
+    pinned, *_others, meaning, _type = columns.columns
+    widths = {pinned: st.column_config.Column(pinned=True), meaning: st.column_config.Column(width=_MEANING_WIDTH)}
+    tables.show_plain(columns, height=_TABLE_HEIGHT, row_height=_MEANING_HEIGHT, column_config=widths)
 
 
 # --- the answer ------------------------------------------------------------------------------------------------------
@@ -351,15 +338,30 @@ def _store_answer(sql: str, result: SqlResult | None, error: str = "") -> None:
 def show(answer: Answer) -> None:
     """Draw the rows of an answer with downloads, and beside them a chart; or why there are none."""
     if answer.result is None:
-        st.error(escape(answer.error), icon=":material/error:")
+        show_error(answer.error)
         return
     frame = answer.result.frame
-    _show_limits(answer.result)
+    n = f"{frame.height:,}"
+    if answer.result.truncated:
+        message = _("Only the first {n} rows: add a WHERE or GROUP BY.")
+        st.warning(message.format(n=n), icon=":material/content_cut:")
+    text = _("Rows: {n}, columns: {columns}, in {seconds} seconds.")
+    st.caption(text.format(n=n, columns=frame.width, seconds=f"{answer.result.seconds:.2f}"))
     chart = default_choice(frame)
     left, right = st.columns(2, gap="large") if chart else (st.container(), None)
     with left:
-        _show_rows(frame)
-        with st.container(horizontal=True, gap="small"):
+        if frame.is_empty():  # the word that Streamlit writes into an empty table is in no language but its own
+            st.info(_("No rows. The columns would be: {names}.").format(names=escape(_(", ").join(frame.columns))))
+        else:
+            st.dataframe(
+                frame,
+                hide_index=True,
+                placeholder="–",
+                height=HEIGHT if frame.height >= HEIGHT // _ROW_HEIGHT else "auto",
+                key="query rows shown",
+                column_config=tables.column_widths(frame.head(_MEASURED_ROWS)),
+            )
+        with inputs.row():
             # Written on the click: a large result would slow down every run of the page.
             inputs.show_download(_("CSV"), partial(exports.csv, frame), "workdim_query.csv")
             inputs.show_download(_("CSV for Excel"), partial(exports.excel_csv, frame), "workdim_query_excel.csv")
@@ -372,53 +374,11 @@ def show(answer: Answer) -> None:
             _show_chart(frame, chart, answer.number)
 
 
-def _show_limits(result: SqlResult) -> None:
-    n = result.frame.height
-    if result.truncated:
-        message = _("Only the first {n} rows: add a WHERE or GROUP BY.")
-        st.warning(message.format(n=f"{n:,}"), icon=":material/content_cut:")
-    text = _("Rows: {n}, columns: {columns}, in {seconds} seconds.")
-    st.caption(text.format(n=f"{n:,}", columns=result.frame.width, seconds=f"{result.seconds:.2f}"))
-
-
-def _show_rows(frame: pl.DataFrame) -> None:
-    if frame.is_empty():  # the word that Streamlit writes into an empty table is in no language but its own
-        st.info(_("No rows. The columns would be: {names}.").format(names=escape(_(", ").join(frame.columns))))
-    else:
-        height: Any = HEIGHT if frame.height >= HEIGHT // _ROW_HEIGHT else "auto"
-        st.dataframe(
-            frame,
-            hide_index=True,
-            placeholder="–",
-            height=height,
-            key="query rows shown",
-            column_config=tables.text_widths(frame.head(_MEASURED_ROWS)),
-        )
-
-
 def _show_chart(frame: pl.DataFrame, first: ChartChoice, number: int) -> None:
     """Draw a picture of the rows, and beneath it what it shows of them."""
     drawn = st.container()
-    choice = _choose_chart(frame, first, number)
-    try:
-        data = query_points(frame, choice)
-    except InputError as error:
-        st.info(escape(str(error)))
-        return
-    with drawn:
-        figure = query_chart.query_figure(data).update_layout(height=HEIGHT)
-        pictures.plot(figure, f"query picture {number}")
-    if data.choice.kind != choice.kind:
-        st.caption(_("Rows with equal horizontal values are points, never sums."))
-    if data.n_empty:
-        st.caption(_("Rows without a value to draw: {n}.").format(n=f"{data.n_empty:,}"))
-    if data.n_beyond:
-        st.caption(_("Rows not drawn, beyond the first series or points: {n}.").format(n=f"{data.n_beyond:,}"))
-
-
-def _choose_chart(frame: pl.DataFrame, first: ChartChoice, number: int) -> ChartChoice:
     names = {"line": _("Line"), "scatter": _("Scatter"), "bar": _("Bars"), "histogram": _("Histogram")}
-    with st.container(horizontal=True, gap="small", vertical_alignment="bottom"):
+    with inputs.row():
         kind = st.segmented_control(
             _("Kind"),
             KINDS,
@@ -434,7 +394,20 @@ def _choose_chart(frame: pl.DataFrame, first: ChartChoice, number: int) -> Chart
             y = _choose_column(_("Vertical"), columns, first.y or columns[0], f"query y {number}")
         groupings = [None, *grouping_columns(frame)]
         colour = _choose_column(_("Colour"), groupings, first.colour, f"query colour {number}")
-    return ChartChoice(kind, x, y, colour)
+    try:
+        data = query_points(frame, ChartChoice(kind, x, y, colour))
+    except InputError as error:
+        st.info(escape(error))
+        return
+    with drawn:
+        figure = query_chart.query_figure(data).update_layout(height=HEIGHT)
+        pictures.plot(figure, f"query picture {number}")
+    if data.choice.kind != kind:
+        st.caption(_("Rows with equal horizontal values are points, never sums."))
+    if data.n_empty:
+        st.caption(_("Rows without a value to draw: {n}.").format(n=f"{data.n_empty:,}"))
+    if data.n_beyond:
+        st.caption(_("Rows not drawn, beyond the first series or points: {n}.").format(n=f"{data.n_beyond:,}"))
 
 
 def _choose_column(label: str, columns: Sequence[T], first: T, key: str) -> T:

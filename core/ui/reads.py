@@ -127,11 +127,7 @@ def cached(max_entries: int) -> Callable[[Callable[P, R]], Callable[P, R]]:
 
 
 def _cached_read(named_read: Callable[Concatenate[OpenWarehouse, P], R], max_entries: int = 4) -> Callable[P, R]:
-    @functools.wraps(named_read)
-    def read(*args: P.args, **kwargs: P.kwargs) -> R:
-        return _read(named_read, *args, **kwargs)
-
-    return cached(max_entries)(read)
+    return cached(max_entries)(functools.partial(_read, named_read))
 
 
 def shows_reference() -> bool:

@@ -7,7 +7,7 @@ import itertools
 import logging
 from collections import Counter
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 
 import polars as pl
 import streamlit as st
@@ -17,7 +17,7 @@ from core.analysis import ranking
 from core.analysis.differences import comparability, with_controls
 from core.analysis.ranking import own_runs
 from core.errors import WorkdimError
-from core.locale import _, spoken, worded
+from core.locale import _, spoken
 from core.pilots.pilot import Pilot, RegisteredPilot, registered_pilot, shipped_pilot
 from core.questions.ranking_question import pilot_registration
 from core.registry.names import keys
@@ -25,7 +25,7 @@ from core.registry.protocols import CLAIMS
 from core.store import parcels
 from core.tables import PilotRow, Run, ids_of, records
 from core.ui import inputs, language, reads, url_state
-from core.ui.language import escape
+from core.ui.language import escape, show_error
 from core.warehouse import reference
 from core.warehouse.runs import restore_run
 from core.wording import answers as answer_wording
@@ -40,11 +40,13 @@ SIZES = (0.0, 2e8, 1e9, 4e9, 1.5e10, float("inf"))
 N_SHOWN_FIRST = 4
 """Runs of a first look."""
 _SEARCH_COLUMNS = ("name", "reference", "family", "kind", "corpus_name", "protocol", "dtype", "pass", "run_id")
-FILTERS = ("of", "on", "size", "since", "checks", *CLAIMS, "family", "architecture", "tuning", "language", "tag")
+Filter = tuple[str, str, str, str, list[str]]
+"""Name in the address, column, label, kind of the values' names, and the values in order, where they have one."""
+FILTERS = ("of", "on", "size", "checks", *CLAIMS, "family", "architecture", "tuning", "language", "tag")
 """Names in the address of what leaves out runs or models; several pages share some of them."""
 MOST_TRASHED = 20
 """Runs of the trash that are drawn before all are asked for."""
-_DELETED = "the runs that were just deleted, their name, and which runs were chosen when that was told first"
+_DELETED = "the runs that were just deleted, and their name"
 _NOT_BACK = "why they could not be brought back"
 
 
@@ -85,17 +87,7 @@ def choose_pilot(runs: pl.DataFrame) -> tuple[RegisteredPilot | None, pl.DataFra
     chosen = inputs.choose_by_id(_("Pilot"), names, "pilot", width=480)
     if chosen == inputs.ALL:
         return None, runs
-    pilot = registered_pilot(rows[chosen])
-    _show_pilot(pilot)
-    pilot_runs = with_controls(runs.filter(pl.col("run_id").is_in(reads.pilot_run_ids(pilot.pilot_id))), runs)
-    if pilot_runs.is_empty():
-        st.info(_("This pilot has no result yet."))
-        inputs.show_link("measure", _("Measure what is missing"), "science")
-        url_state.stop()
-    return pilot, pilot_runs
-
-
-def _show_pilot(registered: RegisteredPilot) -> None:
+    registered = registered_pilot(rows[chosen])
     pilot = registered.pilot
     expected = _("Expected: {expectation}").format(expectation=escape(pilot.expectation_in(spoken())))
     conditions = _("{use_class}. Benchmark ({registration}): {benchmark}.").format(
@@ -105,6 +97,12 @@ def _show_pilot(registered: RegisteredPilot) -> None:
     )
     st.markdown(f"**{escape(pilot.question_in(spoken()))}**", help=f"{expected}  \n{conditions}")
     show_forbidden(pilot)
+    pilot_runs = with_controls(runs.filter(pl.col("run_id").is_in(reads.pilot_run_ids(pilot.pilot_id))), runs)
+    if pilot_runs.is_empty():
+        st.info(_("This pilot has no result yet."))
+        inputs.show_link("measure", _("Measure what is missing"), "science")
+        url_state.stop()
+    return registered, pilot_runs
 
 
 def show_forbidden(pilot: Pilot | None) -> None:
@@ -124,32 +122,44 @@ def show_forbidden(pilot: Pilot | None) -> None:
 
 
 def choose_filtered_runs(runs: pl.DataFrame, words: str = "") -> tuple[pl.DataFrame, bool]:
-    """Draw the filters by model, text, size, date, verdict and check; return the runs that pass them, and whether any is on.
+    """Draw the filters by model, text, size, verdict and check; return the runs that pass them, and whether any is on.
 
     `runs` has the columns of `queries.run_list` at least. Verdicts and checks are read only where such a filter is set. Those
     that pass contain all `words` too, which narrow nothing that a filter offers: else it would go while somebody types.
     """
-    conditions: list[pl.Expr] = []
-    told: list[str] = []
+    described = [("of", "name", _("Model"), "", []), ("on", "corpus_name", _("Text"), "", []), *judged_filters()]
     with st.popover(_("Filters"), icon=":material/filter_alt:"):
-        described = _choose_described(runs, told)
-        for name, column, label, kind, options in judged_filters():
-            if values := inputs.choose_pills(label, wording.names(kind, options), name):
-                conditions.append(pl.col(column).is_in(values))
-                told.append(label)
+        passing, judged, told = choose_filters(runs, described)
+    if judged:
+        of_evidence = reads.evidence().runs.filter(*judged)
+        passing = passing.join(of_evidence, on="run_id", how="semi")
     runs = matching_runs(runs, words)
-    passing = runs.filter(*described)
-    if conditions:
-        passing = passing.join(
-            reads.evidence().runs.filter(*conditions), on="run_id", how="semi", maintain_order="left"
-        )
+    passing = runs.join(passing, on="run_id", how="semi", maintain_order="left")
     n_passing, n_texts = (some.filter(pl.col("pass") == "text").height for some in (passing, runs))
     show_filters(told, n_passing, n_texts)
     return passing, bool(told)
 
 
-def judged_filters() -> list[tuple[str, str, str, str, list[str]]]:
-    """The filters by what checks and verdicts say: name, column, label, kind of the values' names, the values in order."""
+def choose_filters(rows: pl.DataFrame, filters: Sequence[Filter]) -> tuple[pl.DataFrame, list[pl.Expr], list[str]]:
+    """Draw a filter by size and by each of some columns, unless it has one option alone; return the rows that pass, the
+    conditions on columns that they do not have, and what is filtered by."""
+    sizes = choose_sizes(rows)
+    rows, told = rows.filter(*sizes), [_("Parameters")] if sizes else []
+    others: list[pl.Expr] = []
+    for name, column, label, kind, order in filters:
+        is_known = column in rows.columns
+        found = set(rows[column].drop_nulls()) if is_known else set(order)
+        values = [value for value in order if value in found] + sorted(found - {*order})
+        names = wording.names(kind, values)
+        if len(values) > 1 and (chosen := inputs.choose_many(label, names, name, placeholder=_("all"))):
+            condition = pl.col(column).is_in(chosen)
+            rows, others = (rows.filter(condition), others) if is_known else (rows, [*others, condition])
+            told.append(label)
+    return rows, others, told
+
+
+def judged_filters() -> list[Filter]:
+    """The filters by what checks and verdicts say."""
     verdicts = [*keys("claim_verdict")]
     claims = [
         (key, f"verdict_{key}", wording.name("claim", key).capitalize(), "claim_verdict", verdicts) for key in CLAIMS
@@ -162,30 +172,13 @@ def show_filters(told: Sequence[str], n: int, total: int) -> None:
 
     def clear() -> None:
         for name in FILTERS:
-            st.session_state[url_state.key(name)] = 0 if name == "since" else []
+            st.session_state[url_state.key(name)] = []
 
     if told:
-        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        with inputs.row("center"):
             message = _("Filtered by {filters}: {n} of {total} shown.")
             st.caption(escape(message.format(filters=_(", ").join(told), n=n, total=total)), width="content")
             st.button(_("Clear"), icon=":material/filter_alt_off:", key="clear filters", on_click=clear)
-
-
-def _choose_described(runs: pl.DataFrame, told: list[str]) -> list[pl.Expr]:
-    """Draw the filters by what a run is of; return the conditions, and add what is filtered by to `told`."""
-    conditions = []
-    for name, column, label in (("of", "name", _("Model")), ("on", "corpus_name", _("Text"))):
-        if values := inputs.choose_many(label, sorted(runs[column].unique()), name, placeholder=_("all")):
-            conditions.append(pl.col(column).is_in(values))
-            told.append(label)
-    if sizes := choose_sizes(runs):
-        conditions += sizes
-        told.append(_("Parameters"))
-    days = {0: _("at any time")} | {n: _("in the last {n} days").format(n=n) for n in (1, 7, 30, 365)}
-    if n := inputs.choose_from_list(_("Measured"), days, "since"):
-        conditions.append(pl.col("started_at") >= datetime.now(UTC).replace(tzinfo=None) - timedelta(days=n))
-        told.append(_("Measured"))
-    return conditions
 
 
 def choose_sizes(runs: pl.DataFrame) -> list[pl.Expr]:
@@ -197,8 +190,9 @@ def choose_sizes(runs: pl.DataFrame) -> list[pl.Expr]:
     names.append(above.format(n=ends[-2]))
     within = [pl.col("parameters").is_between(*limits, closed="left") for limits in itertools.pairwise(SIZES)]
     offered = {at: name for at, name in enumerate(names) if runs.filter(within[at]).height}
-    chosen = inputs.choose_pills(_("Parameters"), offered, "size") if len(offered) > 1 else []
-    return [pl.any_horizontal(within[at] for at in chosen)] if chosen else []
+    if len(offered) > 1 and (chosen := inputs.choose_many(_("Parameters"), offered, "size", placeholder=_("all"))):
+        return [pl.any_horizontal(within[at] for at in chosen)]
+    return []
 
 
 def type_words(label: str, width: int = 320) -> str:
@@ -213,18 +207,25 @@ def type_words(label: str, width: int = 320) -> str:
 def choose_runs(runs: pl.DataFrame, max_runs: int = inputs.MAX_RUNS) -> reads.Selection:
     """Return all that is stored of the runs chosen, in the order of choice; at first `runs_shown_first`.
 
-    `runs` are rows of `queries.run_list`.
+    `runs` are rows of `queries.run_list`, newest first. Offered are all where they are few, else the newest that match a search;
+    and those of a link or an earlier choice.
     """
     if unknown := url_state.resolve_ids("runs", ids_of(runs), several=True):
         message = _("The link's runs are not here: {names}.")
         st.warning(message.format(names=escape(_(", ").join(unknown))), icon=":material/link_off:")
-    row = st.container(horizontal=True, vertical_alignment="bottom")
+    row = inputs.row()
     with row.container(width="content"):
         filtered, _is_filtered = choose_filtered_runs(runs)
     shown_first = runs_shown_first(filtered if not filtered.is_empty() else runs)
     always_listed = runs.filter(pl.col("run_id").is_in([*url_state.requested("runs"), *shown_first]))
-    with row:
-        listed = _choose_listed_runs(filtered, always_listed, has_search=runs.height > MAX_LISTED)
+    listed = filtered
+    if runs.height > MAX_LISTED:
+        # As filters count them: controls are found with their runs.
+        n_texts = filtered.filter(pl.col("pass") == "text").height
+        with row:
+            words = type_words(_("Find runs ({n})").format(n=f"{n_texts:,}"), width=200)
+        listed = matching_runs(filtered, words).head(MAX_LISTED)
+    listed = pl.concat([listed, always_listed.join(listed, on="run_id", how="anti")])
     labels = {run.run_id: run_label(run) for run in records(listed, Run)}
     with row:
         chosen = inputs.choose_many(
@@ -237,20 +238,6 @@ def choose_runs(runs: pl.DataFrame, max_runs: int = inputs.MAX_RUNS) -> reads.Se
             select_all=False,
         )
     return reads.selection(chosen)
-
-
-def _choose_listed_runs(runs: pl.DataFrame, always_listed: pl.DataFrame, *, has_search: bool) -> pl.DataFrame:
-    """Return the runs to choose from: all where they are few, else the newest that match a search, whatever a filter leaves.
-
-    `runs` are rows of `queries.run_list`, newest first. Those of `always_listed`, from a link or an earlier choice, are
-    offered whether or not they match.
-    """
-    if not has_search:
-        return pl.concat([runs, always_listed.join(runs, on="run_id", how="anti")])
-    n_texts = runs.filter(pl.col("pass") == "text").height  # as filters count them: controls are found with their runs
-    matches = matching_runs(runs, type_words(_("Find runs ({n})").format(n=f"{n_texts:,}"), width=200))
-    newest = matches.head(MAX_LISTED)
-    return pl.concat([newest, always_listed.join(newest, on="run_id", how="anti")])
 
 
 def matching_runs(runs: pl.DataFrame, words: str) -> pl.DataFrame:
@@ -355,39 +342,30 @@ def show_differing_conditions(runs: pl.DataFrame) -> None:
 
 @inputs.hidden_when_read_only
 def show_undo() -> None:
-    """Draw that runs were deleted just now, with Undo, until others are chosen. Drawn before the choice of runs.
+    """Draw once that runs were deleted just now, with Undo. Drawn before the choice of runs.
 
     Where a chosen run was deleted nothing stands chosen after it: where other runs took their place, a second click would delete
     one of them.
     """
     if problem := st.session_state.pop(_NOT_BACK, None):
-        st.error(escape(problem), icon=":material/error:")
-    deleted = st.session_state.get(_DELETED)
-    if deleted is None:
-        return
-    run_ids, label, chosen_then = deleted
-    chosen = list(st.session_state.get(url_state.key("runs"), []))
-    if set(run_ids) & set(chosen):
-        url_state.set_value("runs", chosen := [])
-    if chosen_then not in (None, chosen):
-        del st.session_state[_DELETED]
-        return
-    st.session_state[_DELETED] = run_ids, label, chosen
-    with st.container(horizontal=True, vertical_alignment="center"):
-        st.success(_("In the trash: {name}").format(name=escape(label)), icon=":material/delete:")
-        st.button(_("Undo"), icon=":material/undo:", key="undelete run", on_click=_undelete, args=(run_ids,))
+        show_error(problem)
+    run_ids, label = st.session_state.pop(_DELETED, ((), ""))
+    if set(run_ids) & set(st.session_state.get(url_state.key("runs"), [])):
+        url_state.set_value("runs", [])
+    if run_ids:
+        with inputs.row("center"):
+            st.success(_("In the trash: {name}").format(name=escape(label)), icon=":material/delete:")
+            st.button(_("Undo"), icon=":material/undo:", key="undelete run", on_click=_undelete, args=(run_ids,))
 
 
 def _undelete(run_ids: Sequence[str]) -> None:
     """Called before the page is drawn again, so that the runs are among those that can be chosen."""
-    st.session_state.pop(_DELETED, None)
     try:
         for run_id in run_ids:
             restore_run(reads.warehouse(), run_id)
+        st.session_state[url_state.key("runs")] = list(run_ids)
     except WorkdimError as error:
-        st.session_state[_NOT_BACK] = worded(error)
-        return
-    st.session_state[url_state.key("runs")] = list(run_ids)
+        st.session_state[_NOT_BACK] = error
 
 
 @inputs.hidden_when_read_only
@@ -401,7 +379,7 @@ def show_trash() -> None:
     for run in sorted(runs, key=lambda run: run.deleted_at, reverse=True)[: None if shows_all else MOST_TRASHED]:
         deleted_at = language.local_time(datetime.fromisoformat(run.deleted_at))
         told = filter(None, (run.model_id or run.run_id, run.corpus_id, run.protocol, deleted_at))
-        with st.container(horizontal=True, vertical_alignment="center"):
+        with inputs.row("center"):
             st.markdown(escape(" · ".join(told)))
             key = f"undelete {run.run_id}"
             st.button(_("Bring back"), icon=":material/undo:", key=key, on_click=_undelete, args=([run.run_id],))
@@ -414,5 +392,5 @@ def show_delete_button(run_ids: Sequence[str], label: str) -> None:
         from core.runs.caches import delete_stored_runs
 
         delete_stored_runs(reads.warehouse(), run_ids)
-        st.session_state[_DELETED] = list(run_ids), label, None
+        st.session_state[_DELETED] = list(run_ids), label
         st.rerun()

@@ -18,7 +18,6 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
-from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from streamlit import config
 
@@ -31,18 +30,6 @@ HEADERS = {
     "Referrer-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
-MOVED = {
-    "/home": "/",
-    "/pilot": "/measure",
-    "/profiles": "/compare",
-    "/ranking": "/choose?choose=ranking",
-    "/decide": "/choose",
-    "/scores": "/choose?choose=scores",
-    "/shrink": "/plan",
-    "/report": "/share",
-    "/guide": "/help",
-}
-"""Addresses of earlier pages, and where each question is answered now. What was chosen stays in the address."""
 REFUSED = 1008
 """Code of a WebSocket that is closed for a breach of policy."""
 _FIRST_SCREEN = ("core.ui.frame", "core.ui.start")
@@ -106,8 +93,8 @@ def drawing(needs_pandas: bool) -> Iterator[None]:
             _turns.notify_all()
 
 
-class SecurityHeaders:
-    """Adds the security headers to every answer."""
+class Guard:
+    """Refuses WebSockets that a page of another port or site opens, and adds the security headers to every answer."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -118,47 +105,15 @@ class SecurityHeaders:
                 MutableHeaders(scope=message).update(HEADERS)
             await send(message)
 
-        await self._app(scope, receive, send_with_headers)
-
-
-class SameOrigin:
-    """Refuses WebSockets that a page of another port or site opens."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "websocket":
-            headers = Headers(scope=scope)
-            origin = headers.get("origin")
-            if origin is not None and urlsplit(origin).netloc != headers.get("host"):
-                await send({"type": "websocket.close", "code": REFUSED})
-                return
-        await self._app(scope, receive, send)
-
-
-class EarlierAddresses:
-    """Leads an address that was kept or sent on to the page that answers its question now."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        place = MOVED.get(scope["path"]) if scope["type"] == "http" else None
-        if place is None:
-            await self._app(scope, receive, send)
-            return
-        chosen = scope["query_string"].decode("ascii", "replace")
-        address = place + (("&" if "?" in place else "?") + chosen if chosen else "")
-        await RedirectResponse(address)(scope, receive, send)
+        headers = Headers(scope=scope) if scope["type"] == "websocket" else {}
+        origin = headers.get("origin")
+        if origin is not None and urlsplit(origin).netloc != headers.get("host"):
+            await send({"type": "websocket.close", "code": REFUSED})
+        else:
+            await self._app(scope, receive, send_with_headers)
 
 
 def middleware() -> list[Middleware]:
     """The middleware of the app, the outermost first. Hosts are those of `server.allowedHosts`, any where there are none."""
     hosts = list(config.get_option("server.allowedHosts")) or ["*"]
-    return [
-        Middleware(SecurityHeaders),
-        Middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False),
-        Middleware(SameOrigin),
-        Middleware(EarlierAddresses),
-    ]
+    return [Middleware(Guard), Middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False)]

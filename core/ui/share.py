@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
 import polars as pl
 import streamlit as st
@@ -18,7 +16,7 @@ from core.analysis.ranking import newest_runs
 from core.deck import deck_data, template
 from core.deck.html import slide_outline
 from core.deck.report import Report, report_of
-from core.deck.story import Story
+from core.deck.story import StorySlide
 from core.errors import InputError, Sentence
 from core.files import version
 from core.ids import MAX_NAME
@@ -28,16 +26,14 @@ from core.pilots.saved import Recipe, SavedRecipe, SavedRule
 from core.questions import choice as choice_question
 from core.tables import RuleChoiceRow, ids_of
 from core.ui import inputs, language, reads, run_choice, tables, url_state
-from core.ui.language import escape
+from core.ui.language import escape, show_error, show_notes
 from core.warehouse import exchange, people
 
-T = TypeVar("T")
 NONE = "none"
 MAX_RUNS = 40
 """Runs in one report; nobody reads more."""
-THUMBNAIL = 112
-"""Pixels across of a slide that is not looked at: on a phone two stand side by side."""
-_LOOKED_AT = "subject of a report, and number of its slide that is looked at"
+THUMBNAIL = 140
+"""Pixels across of a slide in small: on a phone two stand side by side."""
 
 
 @dataclass(frozen=True)
@@ -53,17 +49,25 @@ class ReportRequest:
 
 def choose_saved_report() -> SavedRecipe | None:
     """Return a saved report, or None for a new one; drawn only where there are some."""
-    saved = {
-        one.recipe_id: (f"{one.recipe.name} · {language.local_day(one.made_at)}", one) for one in reads.lists().recipes
-    }
-    return _choose_one(_("Kept report"), _("a new one"), saved, "recipe")
+    saved = {one.recipe_id: one for one in reads.lists().recipes}
+    names = {key: f"{one.recipe.name} · {language.local_day(one.made_at)}" for key, one in saved.items()}
+    return saved.get(_choose_one(_("Kept report"), _("a new one"), names, "recipe"))
 
 
 def choose_new_report(runs: pl.DataFrame) -> ReportRequest:
     """Return the request for a new report: runs, a pilot, a choice or a layer plan; language, appendix and template."""
-    plan_id = _choose_plan()
-    made = _choose_choice() if plan_id is None else None
+    plans = reads.lists().plans.select("plan_id", "name", "created_at").rows()
+    names = {plan_id: f"{name} · {language.local_time(at)}" for plan_id, name, at in plans}
+    of_plan = _choose_one(_("Layer plan"), _("none"), names, "plan")
+    plan_id = of_plan if of_plan in names else None
+    made: tuple[SavedRule, RuleChoiceRow] | None = None
     pilot: RegisteredPilot | None = None
+    if plan_id is None:
+        choices = {one.choice_id: (rule, one) for rule in reads.lists().rules for one in rule.choices}
+        names = {
+            key: f"{rule.rule.name} · {language.local_time(one.chosen_at)}" for key, (rule, one) in choices.items()
+        }
+        made = choices.get(_choose_one(_("Choice of a rule"), _("none"), names, "choice"))
     chosen = compared = runs.clear()
     if made is not None:
         chosen = runs.filter(pl.col("run_id").is_in(made[1].candidates))
@@ -74,15 +78,22 @@ def choose_new_report(runs: pl.DataFrame) -> ReportRequest:
         selection = reads.selection(ids_of(newest_runs(texts))) if pilot else run_choice.choose_runs(texts, MAX_RUNS)
         chosen = selection.runs
         run_choice.stop_if_none_chosen(chosen)
-        compared = _runs_to_report(chosen)
-    with st.container(horizontal=True, gap="medium", vertical_alignment="top"):
+        compared = deck_data.runs_with_verdict(chosen)
+        if left_out := deck_data.names_without_verdict(chosen).values():
+            message = _("Left out, as their protocol gives no verdict: {names}.")
+            st.info(message.format(names=escape(_(", ").join(left_out))))
+        if compared.is_empty():
+            url_state.stop()
+    with inputs.row("top", gap="medium"):
         deck_language = inputs.choose(_("Slides in"), language.LANGUAGES, "deck", spoken())
         has_appendix = inputs.choose_yes_no(_("With an appendix"), "appendix", False)
         template_name, template_bytes = _choose_template()
     if not compared.is_empty():
         run_choice.show_differing_conditions(compared)  # the report's title says so first
     recipe = Recipe(
-        name=made[0].rule.name[:MAX_NAME] if made else _report_name(pilot) if plan_id is None else "layer plan",
+        name=(
+            made[0].rule.name if made else pilot.pilot.name if pilot else "report" if plan_id is None else "layer plan"
+        )[:MAX_NAME],
         run_ids=tuple(ids_of(chosen)),
         pilot_id=pilot.pilot_id if pilot else None,
         choice_id=made[1].choice_id if made else None,
@@ -111,20 +122,9 @@ def make_report(request: ReportRequest) -> Report:
     except InputError as error:
         if request.saved is None:
             raise
-        st.error(escape(error.message), icon=":material/error:")
+        show_error(error)
         show_delete_button(request.saved)
         url_state.stop()
-
-
-def _runs_to_report(runs: pl.DataFrame) -> pl.DataFrame:
-    """The runs with a verdict; others are left out, which a message says. Stops the page where none remains."""
-    without_verdict = deck_data.names_without_verdict(runs)
-    if without_verdict:
-        message = _("Left out, as their protocol gives no verdict: {names}.")
-        st.info(message.format(names=escape(_(", ").join(without_verdict.values()))))
-    if len(without_verdict) == runs.height:
-        url_state.stop()
-    return deck_data.runs_with_verdict(runs)
 
 
 # --- downloads -------------------------------------------------------------------------------------------------
@@ -132,11 +132,17 @@ def _runs_to_report(runs: pl.DataFrame) -> pl.DataFrame:
 
 def show_downloads(request: ReportRequest, report: Report) -> None:
     """Draw buttons for the slides, the HTML page and the data behind them; each file is made on the click."""
+
+    def powerpoint() -> bytes:
+        given = request.template
+        opened = template.open_template(given, request.recipe.template or "template") if given else None
+        return report.powerpoint(version(), reads.warehouse().folder.identity(), opened)
+
     stem = f"workdim_{slug(request.recipe.name, 'report')}_{request.recipe.language}_{report.story.made_on:%Y%m%d}"
-    with st.container(horizontal=True, gap="small"):
+    with inputs.row():
         inputs.show_download(
             _("Slides (PowerPoint)"),
-            partial(_powerpoint_file, request, report),
+            powerpoint,
             f"{stem}.pptx",
             type="primary",
             help=_("Charts stay editable. Numbers carry their sources where these are known."),
@@ -147,12 +153,6 @@ def show_downloads(request: ReportRequest, report: Report) -> None:
             f"{stem}.html",
         )
         inputs.show_download(_("Rows behind it"), partial(_data_file, report), f"{stem}.zip")
-
-
-def _powerpoint_file(request: ReportRequest, report: Report) -> bytes:
-    recipe, template_bytes = request.recipe, request.template
-    opened = template.open_template(template_bytes, recipe.template or "template") if template_bytes else None
-    return report.powerpoint(version(), reads.warehouse().folder.identity(), opened)
 
 
 def _data_file(report: Report) -> bytes:
@@ -173,38 +173,22 @@ def _data_file(report: Report) -> bytes:
 
 
 def show_slides(report: Report) -> None:
-    """Draw the slide that is looked at to be read, the others in small, in the language of the report; the appendix in an
-    expander."""
-    story, subject = report.story, _subject(report)
-    of_subject, number = st.session_state.get(_LOOKED_AT, (subject, 1))
-    looked_at = min(number, len(story.slides)) if of_subject == subject else 1  # another report begins with its answer
-    _show_slide(story, looked_at)
-    with st.container(horizontal=True, gap="small"):
-        for number in range(1, len(story.slides) + 1):
-            if number != looked_at:
-                with st.container(width=THUMBNAIL, gap="xxsmall"):
-                    _show_slide(story, number)
-                    label = _("Slide {n}").format(n=number)
-                    st.button(label, key=f"slide {number}", type="tertiary", on_click=_look_at, args=(subject, number))
+    """Draw the slides in the language of the report: the first to be read, the others in small, each enlarged by Streamlit's own
+    button; the appendix in an expander."""
+    story = report.story
+
+    def show(slide: StorySlide, number: int) -> None:
+        st.image(in_language(story.language, slide_outline, slide, number), width="stretch", alt=slide.title)
+
+    show(story.slides[0], 1)
+    with inputs.row():
+        for number, slide in enumerate(story.slides[1:], 2):
+            with st.container(width=THUMBNAIL):
+                show(slide, number)
     if story.appendix:
         with st.expander(_("Appendix (slides: {n})").format(n=len(story.appendix))):
-            for place in range(len(story.appendix)):
-                _show_slide(story, 1 + len(story.slides) + place)
-
-
-def _show_slide(story: Story, number: int) -> None:
-    slide = (*story.slides, *story.appendix)[number - 1]
-    st.image(in_language(story.language, slide_outline, slide, number), width="stretch", alt=slide.title)
-
-
-def _subject(report: Report) -> tuple:
-    """What a report is about, in whichever language and with or without an appendix."""
-    recipe = report.recipe
-    return recipe.run_ids, recipe.pilot_id, recipe.choice_id, recipe.plan_id
-
-
-def _look_at(subject: tuple, number: int) -> None:
-    st.session_state[_LOOKED_AT] = subject, number
+            for number, slide in enumerate(story.appendix, 1 + len(story.slides)):
+                show(slide, number)
 
 
 def show_changes(saved: SavedRecipe, report: Report) -> None:
@@ -238,13 +222,13 @@ def show_changes(saved: SavedRecipe, report: Report) -> None:
 def show_save_form(request: ReportRequest, report: Report) -> None:
     """Draw the form that saves the report under a name; of a saved report, buttons that update its numbers or delete it."""
     if request.saved is not None:
-        with st.container(horizontal=True, gap="small"):
+        with inputs.row():
             if st.button(_("Use today's numbers"), icon=":material/update:"):
                 people.save_recipe(reads.warehouse(), request.recipe, report.numbers, version(), request.template)
                 st.rerun()
             show_delete_button(request.saved)
         return
-    with st.form("keep report", border=False), st.container(horizontal=True, gap="small", vertical_alignment="bottom"):
+    with st.form("keep report", border=False), inputs.row():
         name = st.text_input(_("Keep this report as"), max_chars=MAX_NAME, width=360)
         if st.form_submit_button(_("Keep"), icon=":material/bookmark_add:"):
             recipe = replace(request.recipe, name=name.strip())
@@ -264,32 +248,9 @@ def show_delete_button(saved: SavedRecipe) -> None:
 # --- choices ---------------------------------------------------------------------------------------------------
 
 
-def _report_name(pilot: RegisteredPilot | None) -> str:
-    printable = "".join(letter for letter in pilot.pilot.name if letter.isprintable()).strip() if pilot else ""
-    return printable[:MAX_NAME] or "report"
-
-
-def _choose_one(label: str, none: str, things: Mapping[str, tuple[str, T]], name: str) -> T | None:
-    """Return one of some things by id, each with its name, or None, which `none` names; drawn only where there are some."""
-    names = {NONE: none} | {key: told for key, (told, _thing) in things.items()}
-    return things.get(inputs.choose_by_id(label, names, name, width=480), (none, None))[1]
-
-
-def _choose_plan() -> str | None:
-    """Return the id of a layer plan, or None for a report of runs."""
-    plans = reads.lists().plans.select("plan_id", "name", "created_at").rows()
-    named = {plan_id: (f"{name} · {language.local_time(at)}", plan_id) for plan_id, name, at in plans}
-    return _choose_one(_("Layer plan"), _("none"), named, "plan")
-
-
-def _choose_choice() -> tuple[SavedRule, RuleChoiceRow] | None:
-    """Return a choice that a rule made, or None for a report of runs."""
-    made = {
-        one.choice_id: (f"{rule.rule.name} · {language.local_time(one.chosen_at)}", (rule, one))
-        for rule in reads.lists().rules
-        for one in rule.choices
-    }
-    return _choose_one(_("Choice of a rule"), _("none"), made, "choice")
+def _choose_one(label: str, none: str, names: dict[str, str], name: str) -> str:
+    """Return the id of one of some things, or `NONE`, which `none` names; drawn only where there are some."""
+    return inputs.choose_by_id(label, {NONE: none} | names, name, width=480)
 
 
 def _choose_template() -> tuple[str | None, bytes | None]:
@@ -301,10 +262,9 @@ def _choose_template() -> tuple[str | None, bytes | None]:
     try:
         remarks = _template_remarks(hashlib.sha256(content).hexdigest(), name, spoken(), content)
     except InputError as error:
-        st.error(escape(error.message), icon=":material/error:")
+        show_error(error)
         return None, None
-    for line in remarks:
-        st.caption(escape(line))
+    show_notes(remarks)
     return name, content
 
 

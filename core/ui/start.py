@@ -12,19 +12,16 @@ from core.figures.layer_profiles import THUMBNAIL, thumbnail
 from core.figures.profile_data import extrema_of, profile_points
 from core.locale import _, spoken
 from core.pilots.pilot import registered_pilot
-from core.questions.ranking_answer import Answer
 from core.questions.ranking_question import RankingQuestion
 from core.tables import PilotRow, Run, ids_of, records
 from core.ui import help, inputs, job_cards, pictures, reads, run_choice, tables, url_state
-from core.ui.language import escape
+from core.ui.language import as_lines, escape
 from core.wording import answers as answer_wording
-from core.wording.labels import marked_name, shortened_name
+from core.wording.labels import marked_name, names_text, shortened_name
 from core.wording.verdicts import badge_text, verdict_legend_text, verdict_marks, verdict_text
 
 PAGE_SIZE = 8
 """Pictures of one page of the gallery: what is in sight and a row more, as each takes a browser hundredths of a second."""
-MAX_BUTTONS = 9
-"""Pages of the gallery up to which each has its button; more are a list."""
 MAX_PILOTS = 2
 """Pilots whose answers stand here; the page Measure lists all."""
 MAX_NAMED = 3
@@ -65,7 +62,7 @@ def show_answers() -> None:
     """Draw the answers of the newest pilots."""
     for pilot in [registered_pilot(row) for row in records(reads.lists().pilots.head(MAX_PILOTS), PilotRow)]:
         st.caption(escape(pilot.pilot.name), help=escape(pilot.pilot.question_in(spoken())))
-        _show_relation(reads.relation(RankingQuestion(pilot=pilot)), pilot=pilot.pilot_id)
+        _show_relation(RankingQuestion(pilot=pilot), pilot=pilot.pilot_id)
 
 
 def show_reference(texts: pl.DataFrame) -> None:
@@ -74,13 +71,14 @@ def show_reference(texts: pl.DataFrame) -> None:
     if not shipped.is_empty():
         with st.container(border=True):
             st.markdown(f"**{_('Reference')}**", help=help.measured_text(shipped))
-            _show_relation(reads.relation(RankingQuestion()), pilot=inputs.ALL)
+            _show_relation(RankingQuestion(), pilot=inputs.ALL)
 
 
-def _show_relation(relation: Answer, **params: str) -> None:
-    """Draw an answer, with its numbers on hover, and what leads on from it."""
+def _show_relation(question: RankingQuestion, **params: str) -> None:
+    """Draw the answer, with its numbers on hover, and what leads on from it."""
+    relation = reads.relation(question)
     numbers = escape(answer_wording.answer_text(relation)) if relation.group is not None else None
-    with st.container(horizontal=True, vertical_alignment="center"):
+    with inputs.row("center"):
         claim = escape(answer_wording.claim_text(relation))
         st.markdown(f"{pictures.ICONS[relation.word]} **{claim}**", help=numbers, width="stretch")
         inputs.show_link("choose", _("Models"), "table_rows", choose="ranking", group=inputs.ANSWERED, **params)
@@ -95,7 +93,7 @@ def choose_runs(texts: pl.DataFrame, own: pl.DataFrame) -> tuple[pl.DataFrame, l
     Shown are all that are met by words or filters: own ones first, then those that ship, the small models that Workdim
     trained last. Where nothing is asked for, the newest own one of each model, text and protocol.
     """
-    with st.container(horizontal=True, vertical_alignment="bottom"):
+    with inputs.row():
         words = run_choice.type_words(_("Find runs"))
         with st.container(width="content"):
             found, is_filtered = run_choice.choose_filtered_runs(texts, words)
@@ -105,64 +103,42 @@ def choose_runs(texts: pl.DataFrame, own: pl.DataFrame) -> tuple[pl.DataFrame, l
             st.session_state[_ASKED] = asked
             url_state.forget("page")
         shown = reads.own_first(shown).sort(is_of_ladder(), maintain_order=True)
-        page = _choose_page(-(-shown.height // PAGE_SIZE))
+        pages = range(1, max(1, -(-shown.height // PAGE_SIZE)) + 1)
+        page = inputs.choose_from_list(_("Page"), pages, "page", width=90) if len(pages) > 1 else 1
     if found.is_empty():
         st.caption(_("None found."))
     return shown, ids_of(shown)[PAGE_SIZE * (page - 1) : PAGE_SIZE * page]
-
-
-def _choose_page(n: int) -> int:
-    """Return one of `n` pages of the gallery, from 1; drawn only where there are several."""
-    if n < 2:
-        return 1
-    pages = list(range(1, n + 1))
-    if n > MAX_BUTTONS:
-        return inputs.choose_from_list(_("Page"), pages, "page", 1, width=90)
-    return inputs.choose(_("Page"), pages, "page", 1)
 
 
 def show_gallery(data: reads.StartData, shown: pl.DataFrame) -> None:
     """Draw a page of small pictures, of which those that are ticked are compared or deleted together."""
     if data.runs.is_empty():
         return
-    actions = st.container(horizontal=True, vertical_alignment="center")
-    st.html(_GRID)
-    with st.container(horizontal=True, gap="small", key="gallery"):
-        for run, picture in zip(records(data.runs, Run), _pictures(data), strict=True):
-            with st.container(border=True, width=THUMBNAIL[0] + 34, gap="small"):
-                _show_run(run, picture)
-    with actions:
-        _show_actions(shown.filter(pl.col("run_id").map_elements(_is_ticked, pl.Boolean)))
-
-
-def _is_ticked(run_id: str) -> bool:
-    return bool(st.session_state.get(_TICK + run_id))
-
-
-def _pictures(data: reads.StartData) -> list[str | None]:
     extrema = extrema_of(data.extrema, "one_per_type")
-    curves = profile_points(data.profiles, data.runs, "d2", "one_per_type").curves
     colours = pictures.session_colours(ids_of(data.runs))
-    coloured = [replace(curve, colour=colours[curve.run_id]) for curve in curves]
-    drawn = {
-        curve.run_id: thumbnail(curve, [one for one in extrema if one.run_id == curve.run_id], pictures.theme())
-        for curve in coloured
-    }
-    return [drawn.get(run_id) for run_id in ids_of(data.runs)]
-
-
-def _show_run(run: Run, picture: str | None) -> None:
-    if picture is not None:
-        st.image(picture, width="stretch", alt=run.name)
-    name = marked_name(shortened_name(run.name, MAX_NAME_LENGTH), run.worst_check == "veto")
-    n_points = f" · N={run.n_points:,}" if run.n_points else ""
-    condition = f"{run.corpus_name} · {run.protocol}{n_points}"
-    with st.container(horizontal=True, gap="small", vertical_alignment="center"):
-        st.checkbox(run.name, key=_TICK + run.run_id, label_visibility="collapsed")
-        told = "  \n".join(escape(line) for line in (run.name, condition, verdict_text(run)))
-        view = {"runs": run.run_id, "section": "profile"}  # the curve, whichever section was looked at last
-        st.page_link("pages/compare.py", label=escape(name), query_params=view, help=told)
-    st.caption(escape(f"{verdict_marks(run)} {badge_text(run)} · {run.corpus_name} · {run.protocol}"))
+    drawn = {}
+    for curve in profile_points(data.profiles, data.runs, "d2", "one_per_type").curves:
+        of_run = [one for one in extrema if one.run_id == curve.run_id]
+        drawn[curve.run_id] = thumbnail(replace(curve, colour=colours[curve.run_id]), of_run, pictures.theme())
+    actions = inputs.row("center")
+    st.html(_GRID)
+    with inputs.row("top", key="gallery"):
+        for run in records(data.runs, Run):
+            with st.container(border=True, width=THUMBNAIL[0] + 34):
+                if run.run_id in drawn:
+                    st.image(drawn[run.run_id], width="stretch", alt=run.name)
+                name = marked_name(shortened_name(run.name, MAX_NAME_LENGTH), run.worst_check == "veto")
+                n_points = f" · N={run.n_points:,}" if run.n_points else ""
+                condition = f"{run.corpus_name} · {run.protocol}{n_points}"
+                with inputs.row("center"):
+                    st.checkbox(run.name, key=_TICK + run.run_id, label_visibility="collapsed")
+                    told = as_lines((run.name, condition, verdict_text(run)))
+                    # The curve, whichever section was looked at last.
+                    view = {"runs": run.run_id, "section": "profile"}
+                    st.page_link("pages/compare.py", label=escape(name), query_params=view, help=told)
+                st.caption(escape(f"{verdict_marks(run)} {badge_text(run)} · {run.corpus_name} · {run.protocol}"))
+    with actions:
+        _show_actions(shown.filter([bool(st.session_state.get(_TICK + run_id)) for run_id in ids_of(shown)]))
 
 
 def _show_actions(ticked: pl.DataFrame) -> None:
@@ -173,5 +149,5 @@ def _show_actions(ticked: pl.DataFrame) -> None:
         return
     ids = ids_of(ticked)
     tables.show_comparison_button(ids, type="primary")
-    names = [run_choice.run_label(run) for run in records(ticked.head(MAX_NAMED), Run)]
-    run_choice.show_delete_button(ids, _("; ").join([*names, *(["…"] if len(ids) > MAX_NAMED else [])]))
+    names = [run_choice.run_label(run) for run in records(ticked, Run)]
+    run_choice.show_delete_button(ids, names_text(names, MAX_NAMED))

@@ -10,7 +10,7 @@ import streamlit as st
 from rich.cells import cell_len
 
 from core import exports
-from core.locale import _, spoken
+from core.locale import _
 from core.ui import inputs, url_state
 
 Row = TypeVar("Row")
@@ -20,23 +20,18 @@ PROVENANCE = (
     *("qualifiers",),
 )
 """Columns of a run that stand before the rows of a downloaded table."""
-OUTCOME_WIDTH = 125
-DEFAULT_WIDTH, MAX_WIDTH = 290, 420
-"""Pixels of a column: the most that Streamlit gives by itself, and the most given to texts that need a little more; longer
-texts are prose and are cut. To Japanese letters Streamlit gives half of what they take."""
-MIN_WIDTH, MAX_FIRST_WIDTH = 70, 330
-"""Pixels of the first column, which stays visible and would else be cut where there are many columns; the maximum leaves
-room beside it in a narrow window."""
+MIN_WIDTH, MAX_WIDTH, MAX_FIRST_WIDTH = 70, 420, 330
+"""Pixels of a column of text, which Streamlit would cut among numbers, and to whose Japanese letters it gives half of what they
+take; longer texts are prose and are cut. The first column stays visible, and leaves room beside it in a narrow window."""
 LETTER_WIDTH, WIDE_LETTER_WIDTH = 6.4, 14
 """Pixels of a letter in a table, and of a Japanese one."""
 
 
-def show(table: pl.DataFrame, key: str, **more: Any) -> Any:
-    """Draw a table whose first column stays visible when a narrow window scrolls sideways; returns the marked rows."""
-    columns = column_widths(table)
-    if (outcome := _("Outcome")) in table.columns:
-        columns[outcome] = st.column_config.Column(width=OUTCOME_WIDTH)
-    return show_plain(table, key=key, column_config=columns, placeholder="–", **more)
+def show(table: pl.DataFrame | Mapping[str, Any], key: str, **more: Any) -> Any:
+    """Draw a table whose first column stays visible when a narrow window scrolls sideways; of one that is given by its columns,
+    those that hold something."""
+    table = table if isinstance(table, pl.DataFrame) else without_empty(table)
+    return show_plain(table, key=key, column_config=column_widths(table), placeholder="–", **more)
 
 
 def show_plain(table: pl.DataFrame, **more: Any) -> Any:
@@ -49,24 +44,15 @@ def show_plain(table: pl.DataFrame, **more: Any) -> Any:
 
 
 def column_widths(table: pl.DataFrame, max_first: int = MAX_FIRST_WIDTH) -> dict[str, Any]:
-    """Columns as wide as their longest text, within limits; the first one, of at most `max_first` pixels, stays visible."""
-    widths = {name: _text_width(table[name]) for name in table.columns if table[name].dtype == pl.String}
-    minimum = MIN_WIDTH if spoken() == "ja" else DEFAULT_WIDTH
-    columns = {
-        name: st.column_config.Column(width=width) for name, width in widths.items() if minimum < width <= MAX_WIDTH
-    }
+    """Columns of text as wide as their longest one, within limits; the first, of at most `max_first` pixels, stays visible."""
     first = table.columns[0]
-    first_width = max(MIN_WIDTH, min(max_first, widths[first])) if first in widths else None
-    return columns | {first: st.column_config.Column(pinned=True, width=first_width)}
-
-
-def text_widths(table: pl.DataFrame) -> dict[str, Any]:
-    """Each column of text as wide as its longest one, within limits: among numbers Streamlit would cut names."""
-    texts = [name for name in table.columns if table[name].dtype == pl.String]
-    return {
-        name: st.column_config.Column(width=max(MIN_WIDTH, min(MAX_FIRST_WIDTH, _text_width(table[name]))))
-        for name in texts
+    widths = {
+        name: max(MIN_WIDTH, min(max_first if name == first else MAX_WIDTH, _text_width(table[name])))
+        for name in table.columns
+        if table[name].dtype == pl.String
     }
+    columns = {name: st.column_config.Column(width=width) for name, width in widths.items()}
+    return columns | {first: st.column_config.Column(pinned=True, width=widths.get(first))}
 
 
 def _text_width(column: pl.Series) -> int:
@@ -115,10 +101,9 @@ def of(rows: Iterable[Row], columns: Mapping[str, Callable[[Row], Any]]) -> pl.D
     return pl.DataFrame({title: [cell(row) for row in rows] for title, cell in columns.items()})
 
 
-def without_empty(columns: dict[str, Any] | pl.DataFrame) -> pl.DataFrame:
+def without_empty(columns: Mapping[str, Any]) -> pl.DataFrame:
     """A table without the columns that hold nothing; None stands for one that there is not."""
-    given = columns.to_dict() if isinstance(columns, pl.DataFrame) else columns
-    table = pl.DataFrame({name: values for name, values in given.items() if values is not None})
+    table = pl.DataFrame({name: values for name, values in columns.items() if values is not None})
     return table.select(column for column in table if column.is_empty() or column.null_count() < table.height)
 
 

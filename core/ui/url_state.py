@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import NoReturn, TypeVar
 
@@ -86,12 +86,17 @@ def restore_number(
 ) -> float | None:
     """As `restore_choice`, for a number between two limits, or none; a link with anything else is ignored."""
 
+    def read(text: str) -> float | None:
+        with suppress(ValueError):
+            return number if math.isfinite(number := float(text)) else None
+        return None
+
     def within(value: float | None) -> float | None:
         too_low = value is not None and minimum is not None and value < minimum
         too_high = value is not None and maximum is not None and value > maximum
         return default if too_low or too_high else value
 
-    return _restore(name, default, _parse_number, within)
+    return _restore(name, default, read, within)
 
 
 def restore_text(name: str, default: str) -> str:
@@ -118,20 +123,12 @@ def set_value(name: str, value: object) -> None:
     _restored()[key(name)] = value
 
 
-def _parse_number(text: str) -> float | None:
-    try:
-        number = float(text)
-    except ValueError:
-        return None
-    return number if math.isfinite(number) else None
-
-
-def requested(name: str, default: Sequence[str] = ()) -> list[str]:
+def requested(name: str) -> list[str]:
     """The values that a link asks for, or else those chosen before, as texts; they need not be options any more."""
     linked = from_link(name)
     if linked is not None:
         return split_values(linked)
-    current = st.session_state.get(key(name), default)
+    current = st.session_state.get(key(name), ())
     return [current] if isinstance(current, str) else [str(value) for value in current]
 
 
@@ -233,18 +230,12 @@ def resolve_ids(name: str, ids: Sequence[str], *, several: bool) -> list[str]:
     linked = from_link(name)
     if linked is None:
         return []
-    asked = {text: _only_id(text, ids) for text in (split_values(linked) if several else [linked])}
-    found = list(dict.fromkeys(match for match in asked.values() if match is not None))
+    asked = {text: matching_ids(ids, text) if text else [] for text in (split_values(linked) if several else [linked])}
+    found = list(dict.fromkeys(matches[0] for matches in asked.values() if len(matches) == 1))
     if several or found:
         st.session_state[key(name)] = found if several else found[0]
     _published()[name] = linked  # the link is dealt with
-    return [text for text, match in asked.items() if match is None]
-
-
-def _only_id(text: str, options: Sequence[str]) -> str | None:
-    """The id that is `text`, or the only one that begins or ends so."""
-    matches = matching_ids(options, text) if text else []
-    return matches[0] if len(matches) == 1 else None
+    return [text for text, matches in asked.items() if len(matches) != 1]
 
 
 def publish(name: str, value: object) -> None:

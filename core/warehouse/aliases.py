@@ -6,7 +6,6 @@ equals one measured model's name, as screens show it, becomes an alias when its 
 
 from __future__ import annotations
 
-import difflib
 import re
 import unicodedata
 from collections import defaultdict
@@ -25,9 +24,6 @@ from core.warehouse.warehouse import Warehouse
 
 _KIND = "alias"
 MAX_NAME_LENGTH = 500
-FEWEST_CUT, MOST_CUT = 3, 500
-"""Names of a file that are looked at together for what was left out of them: fewer are never cut."""
-_SEPARATORS = ("", *"-_/ ")
 _REVISION = re.compile(r".@[^/]*$")
 # A user's own score is filed under the reference as measured: no alias moves it.
 RESOLVED_SCORES = f"""
@@ -46,7 +42,7 @@ class NamedModel:
     reference: str
     """Reference or repository of a measured model; of an alias what it means, of an unknown name the name itself."""
     by: str | None
-    """`reference`, `repository`, `id`, `name`, `short_name`, `alias`; None for an unknown name."""
+    """`reference`, `repository`, `id`, `name`, `alias`; None for an unknown name."""
     revision: str | None = None
     """The revision that an id names."""
 
@@ -63,27 +59,6 @@ class KnownNames:
     shown: dict[str, set[tuple[str, str | None]]] = field(default_factory=lambda: defaultdict(set))
     """Name on screens -> references, with their repositories, of the models that are shown by it."""
 
-    def find_all(self, names: Iterable[str]) -> dict[str, NamedModel]:
-        """The model that each name of a file means. A table in a narrow terminal, or a figure, leaves out of all names what
-        they have in common: `base` and `lr-1e-3` of `ladder-128-base-step1500` and `ladder-128-lr-1e-3-step1500`."""
-        found = {name: self.find(name) for name in names}
-        unknown = [name for name, model in found.items() if model.by is None]
-        return found | self._find_cut(unknown)
-
-    def _find_cut(self, names: Sequence[str]) -> dict[str, NamedModel]:
-        """The models of names whose common start and end were left out, where one start and end explains most of them."""
-        whole_names: dict[tuple[str, str], dict[str, NamedModel]] = defaultdict(dict)
-        for name in names[:MOST_CUT]:
-            for whole in self.shown if name else ():
-                start, found, end = whole.partition(name)
-                if found and start + end and start[-1:] in _SEPARATORS and end[:1] in _SEPARATORS:
-                    model = self.find(whole)
-                    if model.by == "name" and self._may_mean(name, model.reference):
-                        whole_names[start, end][name] = NamedModel(model.reference, "short_name")
-        first, *others = sorted(whole_names.values(), key=len, reverse=True) or [{}]
-        is_clear = len(first) >= FEWEST_CUT and (not others or len(first) > len(others[0]))
-        return first if is_clear else {}
-
     def find(self, name: str) -> NamedModel:
         """The model that the name equals; a name that several models share means none."""
         if name in self.aliases:
@@ -98,7 +73,7 @@ class KnownNames:
         target = next(iter(one), None)
         if target is None or not self._may_mean(name, target):
             return NamedModel(name, None)
-        return NamedModel(target, "short_name" if "…" in name else "name")
+        return NamedModel(target, "name")
 
     def is_measured(self, reference: str) -> bool:
         return reference in self.references or reference in self.repositories
@@ -107,11 +82,9 @@ class KnownNames:
         """Name -> measured models that it may mean: those that are shown by it, then those of similar names."""
         near = suggest_models(names, self.references | self.repositories)
         for name in names:
-            if name in self.ids:
-                near[name] = [self.ids[name][0]]
-            elif shown := sorted({reference for reference, _ in self._models_shown_as(name)}):
-                near[name] = list(dict.fromkeys([*shown, *near[name]]))
-        return {name: [model for model in models if self._may_mean(name, model)] for name, models in near.items()}
+            own = [self.ids[name][0]] if name in self.ids else sorted({one for one, _ in self._models_shown_as(name)})
+            near[name] = [model for model in dict.fromkeys([*own, *near[name]]) if self._may_mean(name, model)]
+        return near
 
     def _may_mean(self, name: str, model: str) -> bool:
         """Whether the name can become an alias of the model: aliases make no chains, and name no revision."""
@@ -122,17 +95,8 @@ class KnownNames:
         return set(self.aliases.values())
 
     def _models_shown_as(self, name: str) -> set[tuple[str, str | None]]:
-        """The models that are shown by this name, which may carry the mark of a veto, or have lost its middle."""
-        name = name.removesuffix("‡").rstrip()
-        if "…" not in name:
-            return self.shown.get(name, set())
-        head, _, tail = name.partition("…")
-        found = [
-            models
-            for whole, models in self.shown.items()
-            if head and tail and len(whole) >= len(name) and whole.startswith(head) and whole.endswith(tail)
-        ]
-        return set().union(*found)
+        """The models that are shown by this name, which may carry the mark of a veto."""
+        return self.shown.get(name.removesuffix("‡").rstrip(), set())
 
 
 def known_names(warehouse: Readable, new_aliases: Mapping[str, str] | None = None) -> KnownNames:
@@ -235,11 +199,8 @@ def _shortened(name: str) -> str:
 
 MAX_SUGGESTIONS = 3
 """Most suggestions for one name."""
-FEW_NAMES = 20
-"""Up to this many names are compared letter by letter; the thousands of a leaderboard only by their parts."""
 _HUB_CACHE = re.compile(r"models--([^/\\]+?)--([^/\\]+)")
 _PATH = re.compile(r"[/\\]+|__")
-_NUMBERS = re.compile(r"\d+")
 
 
 def suggest_models(names: Sequence[str], known_models: Iterable[str]) -> dict[str, list[str]]:
@@ -256,10 +217,6 @@ def suggest_models(names: Sequence[str], known_models: Iterable[str]) -> dict[st
     suggestions: dict[str, list[str]] = {name: [] for name in names}
     for name in suggestions.keys() - set(known):
         matches = by_parts.get(tuple(_parts(name)), []) + by_last.get(_last_part(name), [])
-        if not matches and len(names) <= FEW_NAMES:
-            numbers = _NUMBERS.findall(name)  # sizes, steps and versions: with others it is another model
-            alike = [model for model in known if _NUMBERS.findall(model) == numbers]
-            matches = difflib.get_close_matches(name, alike, n=MAX_SUGGESTIONS, cutoff=0.75)
         suggestions[name] = list(dict.fromkeys(matches))[:MAX_SUGGESTIONS]
     return suggestions
 

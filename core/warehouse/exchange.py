@@ -51,14 +51,14 @@ from core.locale import N_, _, translated, worded
 from core.records import last_name, without_places
 from core.store import archive, parcels, user_files
 from core.store.archive import Archive
-from core.store.folder import Folder
+from core.store.folder import Folder, Progress, no_progress
 from core.store.parcels import PARCEL_FILES, RUN_FILE, RUN_ID, TOKENS, Annotations, is_parcel, read_parcel
 from core.tables import LONG_TABLES, PILOT_SOURCE, TABLES, RecipeNumberRow, frame, ids_of
 from core.warehouse import sync
 from core.warehouse.connection import exclusive, exists, translated_errors, write_connection
 from core.warehouse.runs import annotate, require_parcel
 from core.warehouse.schema import shipped_hashes
-from core.warehouse.sync import CONTENT_HASHES, Progress, Report, build, check_content, known_content
+from core.warehouse.sync import CONTENT_HASHES, Report, build, check_content, known_content
 from core.warehouse.warehouse import Warehouse
 
 _log = logging.getLogger("workdim")
@@ -78,10 +78,7 @@ class Backup:
 
 
 def create_backup(
-    warehouse: Warehouse,
-    out: Path | None = None,
-    progress: Progress = lambda done, total: None,
-    report: Report = _log.warning,
+    warehouse: Warehouse, out: Path | None = None, progress: Progress = no_progress, report: Report = _log.warning
 ) -> Backup:
     """Write a backup to `out`, or to `backups/` beside the warehouse: complete, or not there at all.
 
@@ -160,9 +157,7 @@ class RestoreResult:
 
 
 @contextlib.contextmanager
-def stage_backup(
-    warehouse: Warehouse, file: Path, progress: Progress = lambda done, total: None
-) -> Iterator[StagedBackup]:
+def stage_backup(warehouse: Warehouse, file: Path, progress: Progress = no_progress) -> Iterator[StagedBackup]:
     """Unpack and check a backup; the unpacked files are removed at the end of the block.
 
     `progress` is called with files done and in total. Raises WarehouseError for a backup that is damaged, of a newer
@@ -185,10 +180,7 @@ def stage_backup(
 
 
 def restore_backup(
-    warehouse: Warehouse,
-    backup: StagedBackup,
-    report: Report = _log.warning,
-    progress: Progress = lambda done, total: None,
+    warehouse: Warehouse, backup: StagedBackup, report: Report = _log.warning, progress: Progress = no_progress
 ) -> RestoreResult:
     """Replace parcels and user files by those of the backup, then rebuild the DuckDB file.
 
@@ -479,10 +471,7 @@ class _Known:
 
 
 def import_runs(
-    warehouse: Warehouse,
-    paths: Sequence[Path],
-    dry_run: bool = False,
-    progress: archive.Progress = lambda done, total: None,
+    warehouse: Warehouse, paths: Sequence[Path], dry_run: bool = False, progress: Progress = no_progress
 ) -> ImportResult:
     """Merge the content of these paths into the warehouse; with `dry_run` only say what would happen.
 
@@ -516,74 +505,62 @@ def import_runs(
 
 
 def _import_parcels(
-    source: Archive, known: _Known, place: Path, dry_run: bool, progress: archive.Progress
+    source: Archive, known: _Known, place: Path, dry_run: bool, progress: Progress
 ) -> list[ImportedRun]:
     imported = []
     folders = source.folders("parcels")
-    for label in sorted(
-        {name.split("/")[1] for name in source.declared_files if name.startswith("parcels/")} - folders.keys()
-    ):
-        imported.append(
-            ImportedRun(str(source.path), label, "damaged", Sentence("The manifest names it, and it is gone."))
-        )
+    missing = source.declared_files.keys() - source.members.keys()
+    gone = {name.split("/")[1]: name for name in missing if name.startswith("parcels/")}
+    labels = sorted(folders.keys() | gone.keys())
     if not folders:
         imported.append(ImportedRun(str(source.path), "", "damaged", Sentence("It holds no parcel.")))
-    for number, (label, files) in enumerate(folders.items(), start=1):
-        imported.append(_import_parcel(source, label, files, known, place, dry_run))
-        progress(number, len(folders))
+    for number, label in enumerate(labels, start=1):
+        if label in gone:
+            reason = Sentence(
+                "{gone} of {path} is missing, which its manifest names.", gone=gone[label], path=source.path
+            )
+            imported.append(ImportedRun(str(source.path), label, "damaged", reason))
+        else:
+            imported.append(_import_parcel(source, label, folders[label], known, place, dry_run))
+        progress(number, len(labels))
     return imported
 
 
 def _import_parcel(
     packed: Archive, label: str, files: dict[str, str], known: _Known, place: Path, dry_run: bool
 ) -> ImportedRun:
-    member = packed.members[files.get(RUN_FILE, next(iter(files.values())))]
+    member = packed.members[next(iter(files.values()))]
     source, run_id = str(member.parent if isinstance(member, Path) else packed.path), label
     try:
-        run_id, staged = _stage_parcel(packed, files, source, place)
-        tables = read_parcel(staged)
-        _check_reserved_tags(staged)
+        run_id = _stage_parcel(packed, files, source, place)
+        tables = read_parcel(place / run_id)
+        _check_reserved_tags(place / run_id)
     except WarehouseError as error:
         # Name the source, not the temporary copy.
         return ImportedRun(source, run_id, "damaged", error.message.replaced(str(place / run_id), source))
     try:
-        return ImportedRun(source, run_id, *_judge_run(staged, tables, known, dry_run))
+        return ImportedRun(source, run_id, *_judge_run(place / run_id, tables, known, dry_run))
     finally:
-        shutil.rmtree(staged, ignore_errors=True)
+        shutil.rmtree(place / run_id, ignore_errors=True)
 
 
-def _stage_parcel(packed: Archive, files: dict[str, str], source: str, place: Path) -> tuple[str, Path]:
-    """Copy a parcel to a private folder named by its run id; returns both. Raises WarehouseError if it is damaged."""
-    copies = place / "parcel"
-    shutil.rmtree(copies, ignore_errors=True)
-    missing = {
-        name
-        for name in packed.declared_files
-        if name.rpartition("/")[0] in {f.rpartition("/")[0] for f in files.values()}
-    }
-    if gone := sorted(missing - set(files.values())):
-        raise WarehouseError("{gone} of {path} is missing, which its manifest names.", gone=gone[0], path=packed.path)
-    for file, name in files.items():
-        if file not in PARCEL_FILES:
-            continue
-        packed.extract(name, copies / file)
-        if file.endswith(".parquet") and file != f"{TOKENS}.parquet":
-            archive.check_parquet_size(copies / file, f"{source}, {file}")
+def _stage_parcel(packed: Archive, files: dict[str, str], source: str, place: Path) -> str:
+    """Copy a parcel to a private folder named by its run id; returns that. Raises WarehouseError if it is damaged."""
     try:
-        told = read_json(copies / RUN_FILE)
+        packed.extract(files[RUN_FILE], place / RUN_FILE)
+        told = read_json(place / RUN_FILE)
         run_id = told["run"]["run_id"]
-        if not isinstance(run_id, str) or not RUN_ID.fullmatch(run_id):
+        if not RUN_ID.fullmatch(run_id):
             raise ValueError("it names no run")
-        if TOKENS not in told["files"]:
-            (copies / f"{TOKENS}.parquet").unlink(missing_ok=True)
+        left_out = () if TOKENS in told["files"] else (f"{TOKENS}.parquet",)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise WarehouseError(
             "The parcel {source} is damaged: its {run_file} cannot be read.", source=source, run_file=RUN_FILE
         ) from error
-    staged = place / run_id
-    shutil.rmtree(staged, ignore_errors=True)
-    os.replace(copies, staged)
-    return run_id, staged
+    shutil.rmtree(place / run_id, ignore_errors=True)
+    for file in files.keys() & {*PARCEL_FILES}.difference(left_out):
+        packed.extract(files[file], place / run_id / file)
+    return run_id
 
 
 def _check_reserved_tags(staged: Path) -> None:
@@ -621,11 +598,10 @@ def _add_run(staged: Path, warehouse: Warehouse) -> tuple[str, str]:
             if target.exists():  # damaged, or remains of a parcel without run.json
                 parcels.quarantine(warehouse.folder, target)
             os.replace(staged, target)
-    except WarehouseLocked as error:
-        os.replace(staged, target)
-        return "waits", str(error)
-    except ResourceError as error:
-        if not is_parcel(target):
+    except (WarehouseLocked, ResourceError) as error:
+        if isinstance(error, WarehouseLocked):
+            os.replace(staged, target)
+        elif not is_parcel(target):
             raise
         return "waits", str(error)
     except (WarehouseError, duckdb.Error) as error:  # not foreseen by the checks above
@@ -679,8 +655,6 @@ def _import_scores(packed: Archive, warehouse: Warehouse, place: Path, dry_run: 
             target = user_files.path_of(staged, "scores", sha256)
             for file in archive.SCORE_FILES:
                 packed.extract(files[file], target / file)
-                if file.endswith(".parquet"):
-                    archive.check_parquet_size(target / file, f"{source}, {file}")
             tables = user_files.read(staged, "scores", sha256) or {}
             rows = tables["scores"]
             if (

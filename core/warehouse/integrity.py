@@ -22,11 +22,12 @@ from core.files import folders_in, names_in, temporary_folder
 from core.records import SHIPPED
 from core.store import parcels, user_files
 from core.store.archive import pending_restores
+from core.store.folder import Progress, no_progress
 from core.store.parcels import is_parcel, read_header, read_tables
 from core.tables import LONG_TABLES
 from core.warehouse import schema, sync
 from core.warehouse.connection import Connection, attach, copy_snapshot, exists, first_column, translated_errors
-from core.warehouse.sync import RUN, Progress
+from core.warehouse.sync import RUN
 from core.warehouse.warehouse import Warehouse
 
 LOCK_WAIT = 1.0
@@ -93,9 +94,7 @@ def check_health(warehouse: Warehouse) -> Health:
     return Health(is_present, len(known), len(waiting) - len(damaged), tuple(damaged))
 
 
-def check_integrity(
-    warehouse: Warehouse, thorough: bool = False, progress: Progress = lambda done, total: None
-) -> IntegrityReport:
+def check_integrity(warehouse: Warehouse, thorough: bool = False, progress: Progress = no_progress) -> IntegrityReport:
     """Check everything; one finding for each problem. `thorough` compares every value of every run and file with its rows.
 
     `progress` is called with parcels done and in total. What cannot be checked now (a locked file, no room for the

@@ -39,8 +39,6 @@ from core.warehouse.warehouse import Warehouse
 SAME_SCORE = ("repository", "revision", *SCORE_KEYS, "dtype", "chat_template")
 """Two values that agree in all of these columns are the same score: duplicates, or a contradiction."""
 _KIND = "scores"
-_BY_NAME = ("name", "short_name")
-"""Matches (`NamedModel.by`) that storing makes aliases."""
 Row = TypeVar("Row", ScoreRow, ScoreSampleRow)
 
 
@@ -85,10 +83,10 @@ def preview_import(
     """
     _check_sources(file)
     known_models, imported_at = known_names(warehouse, new_aliases), _imported_at(warehouse, file.sha256)
-    named = [row.repository for row in file.rows]
-    models = known_models.find_all([*named, *(row.repository for row in file.samples)])
+    named = [row.repository for row in file.rows] + [row.repository for row in file.samples]
+    models = {name: known_models.find(name) for name in named}
     if imported_at is not None:  # nothing will be changed, so that a name means what it means now
-        by_change = {name for name, model in models.items() if model.by in _BY_NAME}
+        by_change = {name for name, model in models.items() if model.by == "name"}
         models |= {name: NamedModel(name, None) for name in by_change}
     rows = _proposed_rows(file, models)
     references = rows["reference"].unique().to_list()
@@ -102,7 +100,7 @@ def preview_import(
         _add_known_values(rows, known, file.name),
         _model_names(file, rows, models, known_models),
         imported_at,
-        {name: model.reference for name, model in models.items() if model.by in _BY_NAME},
+        {name: model.reference for name, model in models.items() if model.by == "name"},
     )
 
 
@@ -245,25 +243,17 @@ def _fate(row: ParsedScore, model: NamedModel) -> str:
     if row.score is None:
         return "skipped"
     is_changed = any(remark.code != "direction_by_metric" for remark in row.remarks)  # that leaves the value as it is
-    return "mapped" if is_changed or model.by in ("alias", "id", *_BY_NAME) else "taken"
+    return "mapped" if is_changed or model.by in ("alias", "id", "name") else "taken"
 
 
 def _add_known_values(rows: pl.DataFrame, known: pl.DataFrame, file_name: str) -> pl.DataFrame:
     """Compare each row with the same score in the warehouse and in other rows of its file."""
     alike = (*SAME_SCORE, "is_partial")
-    keys = ["reference" if key == "repository" else key for key in alike]
-    own = rows.filter(pl.col("fate") != "skipped").select(*keys, "number", "unit", scale=SCALE, mine=IN_PERCENT)
+    own = rows.filter(pl.col("fate") != "skipped").rename({"reference": "repository"})
+    own = own.select(*alike, "number", "unit", scale=SCALE, mine=IN_PERCENT)
     stored = known.select(*alike, "source", scale=SCALE, theirs=IN_PERCENT, other=pl.lit(None, pl.Int64))
-    beside = own.select(
-        pl.col("reference").alias("repository"),
-        *keys[1:],
-        "scale",
-        source=pl.lit(file_name),
-        theirs="mine",
-        other="number",
-    )
-    others = pl.concat([stored, beside.select(stored.columns)])
-    met = own.join(others, left_on=[*keys, "scale"], right_on=[*alike, "scale"], how="inner", nulls_equal=True)
+    beside = own.select(*alike, pl.lit(file_name).alias("source"), "scale", theirs="mine", other="number")
+    met = own.join(pl.concat([stored, beside]), on=[*alike, "scale"], nulls_equal=True)
     met = met.filter(pl.col("other").ne_missing(pl.col("number"))).with_columns(agrees=agree("mine", "theirs"))
     comparisons = (
         met.sort("number", (pl.col("mine") - pl.col("theirs")).abs(), "source")
@@ -288,22 +278,17 @@ def _add_known_values(rows: pl.DataFrame, known: pl.DataFrame, file_name: str) -
 def _model_names(
     file: ScoreFile, rows: pl.DataFrame, models: Mapping[str, NamedModel], known: KnownNames
 ) -> pl.DataFrame:
-    counted = rows.filter(pl.col("fate") != "skipped").group_by(name="model").agg(n_scores=pl.len().cast(pl.Int64))
+    one, none = pl.lit(1, pl.Int64), pl.lit(0, pl.Int64)
     answered = pl.DataFrame({"name": [row.repository for row in file.samples]}, schema={"name": pl.String})
-    answered = answered.group_by("name").agg(n_samples=pl.len().cast(pl.Int64))
-    named = counted.join(answered, on="name", how="full", coalesce=True).with_columns(
-        pl.col("n_scores", "n_samples").fill_null(0)
-    )
+    scored = rows.filter(pl.col("fate") != "skipped").select(name="model", n_scores=one, n_samples=none)
+    named = pl.concat([scored, answered.with_columns(n_scores=none, n_samples=one)]).group_by("name").sum()
     names = named["name"].to_list()
-    references = [models[name].reference for name in names]
-    is_measured = [known.is_measured(reference) for reference in references]
-    near = known.suggest([name for name, is_met in zip(names, is_measured, strict=True) if not is_met])
-    return named.with_columns(
-        reference=pl.Series(references, dtype=pl.String),
-        matched_by=pl.Series([models[name].by for name in names], dtype=pl.String),
-        is_measured=pl.Series(is_measured, dtype=pl.Boolean),
-        suggestions=pl.Series([near.get(name, []) for name in names], dtype=pl.List(pl.String)),
-    ).sort("n_scores", "n_samples", "name", descending=[True, True, False])
+    near = known.suggest([name for name in names if not known.is_measured(models[name].reference)])
+    told = [(models[name].reference, models[name].by, name not in near, near.get(name, [])) for name in names]
+    kinds = {"reference": pl.String, "matched_by": pl.String, "is_measured": pl.Boolean}
+    return named.hstack(pl.DataFrame(told, schema=kinds | {"suggestions": pl.List(pl.String)}, orient="row")).sort(
+        "n_scores", "n_samples", "name", descending=[True, True, False]
+    )
 
 
 def _imported_at(warehouse: Warehouse, sha: str) -> datetime | None:
@@ -455,24 +440,21 @@ def score_conflicts(warehouse: Readable) -> pl.DataFrame:
 
 def unmatched_names(warehouse: Readable) -> pl.DataFrame:
     """name, n_scores, n_samples and `suggestions` (measured models) of every name with suggestions and no alias; names with
-    most scores first. Those of imported files are compared without those that ship, as their previews did."""
+    most scores first."""
     names = warehouse.read(f"""
         WITH named AS (
-            SELECT repository AS name, count(*) AS n_scores, 0 AS n_samples,
-                bool_or(file_sha256 IN (SELECT file_sha256 FROM score_files)) AS is_own
+            SELECT repository AS name, count(*) AS n_scores, 0 AS n_samples
             FROM scores WHERE NOT starts_with(source, '{PILOT_SOURCE}') GROUP BY ALL
-            UNION ALL SELECT repository, 0, count(*), true FROM score_samples GROUP BY ALL)
-        SELECT name, sum(n_scores)::BIGINT AS n_scores, sum(n_samples)::BIGINT AS n_samples,
-            bool_or(is_own) AS is_own FROM named
+            UNION ALL SELECT repository, 0, count(*) FROM score_samples GROUP BY ALL)
+        SELECT name, sum(n_scores)::BIGINT AS n_scores, sum(n_samples)::BIGINT AS n_samples FROM named
         WHERE name NOT IN (SELECT alias FROM model_aliases)
             AND name NOT IN (SELECT reference FROM models)
             AND name NOT IN (SELECT repository FROM models WHERE repository IS NOT NULL)
         GROUP BY ALL ORDER BY n_scores DESC, n_samples DESC, name
     """)
-    known, (own, shipped) = known_names(warehouse), (names.filter(pl.col("is_own") == one) for one in (True, False))
-    near = known.suggest(own["name"].to_list()) | known.suggest(shipped["name"].to_list())
+    near = known_names(warehouse).suggest(names["name"].to_list())
     suggestions = pl.Series("suggestions", [near[name] for name in names["name"]], dtype=pl.List(pl.String))
-    return names.drop("is_own").with_columns(suggestions).filter(pl.col("suggestions").list.len() > 0)
+    return names.with_columns(suggestions).filter(pl.col("suggestions").list.len() > 0)
 
 
 def map_suggested(warehouse: Warehouse) -> dict[str, str]:

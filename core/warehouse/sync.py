@@ -38,7 +38,7 @@ from core.files import (
     writing,
 )
 from core.store import archive, parcels, user_files
-from core.store.folder import Folder
+from core.store.folder import Folder, Progress, no_progress
 from core.store.parcels import (
     SINGLE_ROW_TABLES,
     ParcelHeader,
@@ -82,7 +82,6 @@ memory they take about 40 times as much."""
 Parcel = tuple[ParcelHeader, dict[str, pl.DataFrame]]
 """With its long tables, all checked."""
 Report = Callable[[str], None]
-Progress = Callable[[int, int], None]
 
 _SORT_ORDER = {
     "layer_estimates": ("run_id", "cloud", "transform", "estimator", "n1", "n2", "state", "layer"),
@@ -154,7 +153,7 @@ def ingest_runs(
     folder: Folder,
     run_ids: Sequence[str],
     report: Report,
-    progress: Progress = lambda done, total: None,
+    progress: Progress = no_progress,
     at_once: int | None = None,
 ) -> list[str]:
     """Ingest many runs, so many `at_once` (`BATCH`) in a transaction; returns the ids of those that were ingested."""

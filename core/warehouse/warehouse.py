@@ -21,12 +21,12 @@ import polars as pl
 from core.errors import ResourceError, Sentence, WarehouseError, WarehouseLocked
 from core.files import names_in, refuse_where_read_only
 from core.store import archive, user_files
-from core.store.folder import Folder
+from core.store.folder import Folder, Progress, no_progress
 from core.store.parcels import RUN_FILE
 from core.warehouse import connection as gate
 from core.warehouse import schema, sync
 from core.warehouse.connection import Connection, OpenWarehouse, exists, file_stamp, transaction, translated_errors
-from core.warehouse.sync import BuildResult, PendingChanges, Progress, Report, build
+from core.warehouse.sync import BuildResult, PendingChanges, Report, build
 
 _log = logging.getLogger("workdim")
 _READER_WRITE_WAIT = 0.9
@@ -202,7 +202,7 @@ class Warehouse:
             if self._needs_building():
                 build(self.path, self.wait, self._needs_building, _log.warning, _log_progress(self.path))
 
-    def rebuild(self, report: Report = _log.warning, progress: Progress = lambda done, total: None) -> BuildResult:
+    def rebuild(self, report: Report = _log.warning, progress: Progress = no_progress) -> BuildResult:
         """Rebuild the file from the files beside it, whatever its state (see core.warehouse.sync)."""
         exists(self.path)  # a folder of that name is an error before anything is made
         with translated_errors(self.path):

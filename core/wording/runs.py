@@ -289,10 +289,10 @@ def group_models_text(group: RankingGroup) -> str:
     return names_text(group.rows["name"].unique(maintain_order=True).to_list(), most=1)
 
 
-def group_advice_text(other: OtherGroup, told: Collection[str] = ()) -> str:
-    """Why a group cannot be compared with the one shown, and what would change that, but for the ways that are `told` elsewhere."""
+def group_advice_text(other: OtherGroup) -> str:
+    """Why a group cannot be compared with the one shown, and what would change that."""
     difference = _("Another {what}.").format(what=conditions_text(other.differing_keys))
-    return wording.joined_sentences([difference, *(way for way in ways_out(other.differing_keys) if way not in told)])
+    return wording.joined_sentences([difference, *ways_out(other.differing_keys)])
 
 
 def why_apart_lines(runs: pl.DataFrame) -> list[str]:

@@ -361,7 +361,6 @@ def measured_text(names: pl.DataFrame) -> str:
         "repository": _("by repository"),
         "id": _("by id"),
         "name": _("by name"),
-        "short_name": _("by shortened name"),
         "alias": _("by alias"),
     }
     counts = dict(known["matched_by"].value_counts(sort=True).rows())

@@ -82,8 +82,8 @@ def test_the_winner_changes_where_the_lines_cross():
     middle = 1 - 0.6242
     at = 0.25 / (0.25 + middle)  # 1 - w = .75 (1 - w) + middle w
     size = next(one for one in found.sensitivities if one.criterion == 1)
-    assert size.lower is None and size.upper.run_id == "run-middle"
-    assert size.upper.start == pytest.approx(at, abs=1e-3)
+    assert size.current == 0 and size.segments[1].run_id == "run-middle"
+    assert size.segments[1].start == pytest.approx(at, abs=1e-3)
     change = found.nearest_change
     assert (change.run_id, change.new_share) == (
         "run-middle",

@@ -1,7 +1,6 @@
 """Paired differences: coverage by simulation, against other implementations, and where there is nothing to tell."""
 
 import math
-from fractions import Fraction
 
 import numpy as np
 import polars as pl
@@ -44,28 +43,21 @@ def test_mcnemar_is_the_exact_binomial_test(counts):
     assert mcnemar(*counts) == pytest.approx(stats.binomtest(counts[0], sum(counts)).pvalue, rel=1e-9)
 
 
-def test_mcnemar_by_counting_whole_numbers():
-    only_a, only_b = 2, 9
-    n = only_a + only_b
-    tail = sum(Fraction(math.comb(n, k), 2**n) for k in range(only_a + 1))
-    assert mcnemar(only_a, only_b) == mcnemar(only_b, only_a) == pytest.approx(float(2 * tail))
-
-
 def test_the_interval_covers_the_true_difference_as_often_as_it_says():
     rng = np.random.default_rng(7)
     big = drawn(rng, 2_000_000, 0.62, 0.5)
     truth = big[0].mean() - big[1].mean()
     covered = []
-    for _ in range(600):
+    for _ in range(240):
         found = compare_answers(*(answers(side) for side in drawn(rng, 150, 0.62, 0.5)))
         covered.append(found.lower <= truth <= found.upper)
-    assert 0.95 - 3.5 * math.sqrt(0.95 * 0.05 / 600) < np.mean(covered) < 0.95 + 3.5 * math.sqrt(0.95 * 0.05 / 600)
+    assert 0.95 - 3.5 * math.sqrt(0.95 * 0.05 / 240) < np.mean(covered) < 0.95 + 3.5 * math.sqrt(0.95 * 0.05 / 240)
 
 
 def test_models_that_are_alike_are_rarely_told_apart():
     rng = np.random.default_rng(3)
-    told = [compare_answers(*(answers(s) for s in drawn(rng, 150, 0.5, 0.5))).is_told_apart for _ in range(600)]
-    assert np.mean(told) <= 0.05 + 3.5 * math.sqrt(0.05 * 0.95 / 600)
+    told = [compare_answers(*(answers(s) for s in drawn(rng, 150, 0.5, 0.5))).is_told_apart for _ in range(240)]
+    assert np.mean(told) <= 0.05 + 3.5 * math.sqrt(0.05 * 0.95 / 240)
 
 
 def test_a_detectable_difference_is_found_four_times_in_five():
@@ -74,15 +66,9 @@ def test_a_detectable_difference_is_found_four_times_in_five():
     detectable = compare_answers(answers(rng.normal(0, spread, n)), answers(np.zeros(n))).detectable
     found = [
         compare_answers(answers(rng.normal(detectable, spread, n)), answers(np.zeros(n))).is_told_apart
-        for _ in range(500)
+        for _ in range(250)
     ]
     assert np.mean(found) == pytest.approx(0.80, abs=0.09)  # `detectable` is itself estimated, to about 4 percent
-
-
-def test_pairing_is_more_precise_than_two_scores_apart():
-    a, b = drawn(np.random.default_rng(2), 500, 0.6, 0.5)
-    apart = math.hypot(a.std(ddof=1), b.std(ddof=1)) / math.sqrt(500)
-    assert compare_answers(answers(a), answers(b)).std_error < 0.95 * apart
 
 
 def test_equal_models_have_no_difference_and_no_made_up_interval():
@@ -220,7 +206,7 @@ def drawn_texts(rng, n_documents, gap):
 
 def test_losses_are_paired_by_documents_and_their_interval_holds_the_truth_as_often_as_it_says():
     rng, n_held, n_told_alone = np.random.default_rng(4), 0, 0
-    for _n in range(300):
+    for _n in range(150):
         one, other = drawn_texts(rng, 16, 0.05)
         found = text_loss(one, less=other)
         assert found.unit == "document" and found.n == 16
@@ -228,7 +214,7 @@ def test_losses_are_paired_by_documents_and_their_interval_holds_the_truth_as_of
         alone = text_loss(one)
         n_told_alone += alone.upper < text_loss(other).lower
         assert found.upper - found.lower < alone.upper - alone.lower
-    assert 0.92 <= n_held / 300 <= 0.98 and n_told_alone == 0
+    assert 0.91 <= n_held / 150 <= 0.99 and n_told_alone == 0
     assert found.value == pytest.approx(
         one["bits"].sum() / one["n_bytes"].sum() - other["bits"].sum() / other["n_bytes"].sum()
     )

@@ -33,21 +33,6 @@ def jackknifed(truth, generator, noise=0.03, shared=0.05) -> pl.DataFrame:
     )
 
 
-def is_right(frame, truth) -> bool:
-    """Whether the interval of every rank holds the true one; units that are truly equal share all of their ranks."""
-    by_unit = frame.sort(pl.col("unit").str.slice(1).cast(pl.Int64))
-    above = (truth[None, :] > truth[:, None]).sum(1)
-    equal = (truth[None, :] == truth[:, None]).sum(1)
-    return bool((by_unit["rank_low"] <= above + 1).all() and (by_unit["rank_high"] >= above + equal).all())
-
-
-def test_ranks_of_all_units_are_right_at_once():
-    """In at least 92.5 percent of the draws, with true values that are equal and that differ by little."""
-    truth = np.repeat(np.linspace(0, 0.2, 5), 4)
-    right = [is_right(ranked(jackknifed(truth, np.random.default_rng(s))).units, truth) for s in range(150)]
-    assert np.mean(right) >= 0.9
-
-
 def test_what_all_units_share_does_not_widen_their_ranks():
     truth = np.linspace(0, 1, 12)
     frame = jackknifed(truth, np.random.default_rng(0), noise=0.02, shared=0.3)

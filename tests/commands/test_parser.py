@@ -18,7 +18,7 @@ from tests.conftest import ROOT
     [
         ("runs", "runs.list_"),
         ("runs --tag candidate --limit 3 --json", "runs.list_"),
-        ("runs --warehouse w.duckdb show 0190", "runs.show"),
+        ("runs show 0190 --warehouse w.duckdb", "runs.show"),
         ("runs list --deleted", "runs.list_"),
         ("jobs --json", "jobs.list_"),
         ("jobs cancel 0190", "jobs.cancel"),
@@ -38,7 +38,6 @@ def test_an_action_is_a_word_and_list_may_be_left_out(line, function):
         ("runs shw x", "There is no action 'shw'. Did you mean `workdim runs show`?"),
         ("zzz", "There is no verb 'zzz'. `workdim --help` lists them."),
         ("runs --limt 3", "`workdim runs list` does not take --limt. Did you mean `workdim runs list --limit`?"),
-        ("measure x --corpus y", "`workdim measure` does not take --corpus. Did you mean `workdim measure --text`?"),
         ("runs --limit 0", "no whole number"),
         ("runs show", "the following arguments are required: RUN. `workdim runs show --help`"),
     ],

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
-from core.forecast.preflight_card import Placed, footprint, geometry_bytes
+from core.forecast.preflight_card import Placed, baseline_bytes, footprint, geometry_bytes
 from core.geometry.layer import CloudPlan
 from core.models.stacks import MemoryPlan, Shape, batch_bytes, suspended_bytes
 from core.registry.protocols import BLOCKS_DRAWN, DRAWN, PERMUTED, TRAINED
+from tests.profiles import make_model
 
 SHAPE = Shape(10**9, 10**8, 4, 10_000, 1000, 30_000, outside=3 * 10**8, multiplications=10**8)
 BASE, WINDOWS = 3 * 10**8, (64, 256)
@@ -15,8 +16,8 @@ RUNNING = batch_bytes(SHAPE, 4, 256)
 
 
 def peak(plan, geometry=0, **placed):
-    where = Placed(**(dict(is_mapped=False, weights=TRAINED, is_gguf=False, on_device=False) | placed))
-    return footprint(BASE, SHAPE, plan, where, WINDOWS, 50_000, geometry)
+    where = Placed(**(dict(is_mapped=False, weights=TRAINED, on_device=False) | placed))
+    return footprint(BASE, SHAPE, plan, where, WINDOWS, geometry)
 
 
 def test_mapped_weights_take_no_memory_of_ones_own():
@@ -45,7 +46,8 @@ def test_the_larger_of_pass_and_geometry_counts_for_the_weights_are_gone_by_then
 
 
 def test_a_vocabulary_that_a_gguf_file_brings_is_counted():
-    assert peak(WHOLE, is_gguf=True)[0] - peak(WHOLE)[0] == 50_000 * 2700
+    gguf, other = (make_model(vocabulary_size=50_000, weight_format=of) for of in ("gguf", "safetensors"))
+    assert baseline_bytes(gguf) - baseline_bytes(other) == 50_000 * 2700
 
 
 def test_a_gpu_holds_weights_and_pass_that_have_come_through_main_memory():

@@ -11,8 +11,8 @@ from core.geometry.clouds import TABLE, gaussian_equivalent
 from core.geometry.neighbours import readings_of_points
 
 
-@pytest.mark.parametrize("n_points", [300, 800, 2000])
-@pytest.mark.parametrize("n_dims", [8, 40, 200])
+@pytest.mark.parametrize("n_points", [300, 2000])
+@pytest.mark.parametrize("n_dims", [8, 200])
 def test_an_isotropic_cloud_is_its_own_equivalent_between_the_sizes_of_the_table_too(n_points, n_dims):
     points = torch.randn(n_points, n_dims, generator=torch.Generator().manual_seed(n_dims))
     for reading in readings_of_points(points):

@@ -24,8 +24,8 @@ def gaussian(n_points: int, n_dims: int, hidden_size: int = 0, seed: int = 0) ->
     return points @ basis.T + 3.0
 
 
-@pytest.mark.parametrize("n_dims", [5, 20, 100])
-@pytest.mark.parametrize("name", ["d2", "d2_all_pairs", "participation_ratio"])
+@pytest.mark.parametrize("n_dims", [5, 100])
+@pytest.mark.parametrize("name", ["d2_all_pairs", "participation_ratio"])
 def test_global_estimators_return_the_dimension_of_a_gaussian(name, n_dims):
     estimates = [ESTIMATORS[name](gaussian(512, n_dims, 576, seed), n_blocks=0).value for seed in range(3)]
     assert np.mean(estimates) == pytest.approx(n_dims, rel=0.03)
@@ -76,11 +76,6 @@ def test_censoring_ignores_how_large_the_largest_ratios_are():
     assert two_nn_censored(stretched) == pytest.approx(two_nn_censored(distances))
     assert two_nn_linear(stretched) == pytest.approx(two_nn_linear(distances))
     assert two_nn(stretched) < 0.8 * two_nn(distances)
-
-
-def test_censoring_nothing_is_the_full_likelihood():
-    distances = pareto(100, 5.0)
-    assert two_nn_censored(distances, discarded=0) == pytest.approx(two_nn(distances))
 
 
 @pytest.mark.parametrize("estimate", [two_nn, two_nn_censored, two_nn_linear])
@@ -182,7 +177,7 @@ def test_d2_without_pairs_of_a_sequence_is_unbiased_where_sequences_cluster():
     assert plain < 45
 
 
-def hierarchical(seed: int = 0):
+def hierarchical(seed: int):
     """4,096 tokens of about 850 types in 32 sequences, in 64 dimensions; and the rows of one token per type.
 
     Types lie in 10 dimensions with unit variance, as unequally often as words do (rank to the power -0.8: 6 percent of
@@ -208,7 +203,7 @@ def hierarchical(seed: int = 0):
 
 def test_one_token_per_type_recovers_the_dimension_that_copies_of_tokens_hide():
     """Between types the dimension is 10; all tokens together read the dimension of the spread within a type."""
-    points, _, sequences, one_per_type = hierarchical()
+    points, _, sequences, one_per_type = hierarchical(0)
     cloud = points[one_per_type]
     assert len(points) == 4096 and 750 < len(cloud) < 950
     assert ESTIMATORS["two_nn"](points, n_blocks=0).value == pytest.approx(1.7, abs=0.3)

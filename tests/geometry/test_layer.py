@@ -1,5 +1,6 @@
 """One layer's estimates: re-drawn clouds, their errors against the true spread, and the known cluster trap."""
 
+import itertools
 import math
 from dataclasses import replace
 
@@ -49,17 +50,36 @@ def found(result, cloud, estimator, n1=None, transform="centred"):
     return next(e for e in result.estimates if (e.cloud, e.estimator, e.n1, e.transform) == wanted)
 
 
+@pytest.fixture(scope="module")
+def measured():
+    """Every specification of one layer: states, plan and what was found."""
+    states, types, sequences = clustered(2, n_types=400, n_tokens=60)
+    chosen = plan(types, sequences)
+    chosen = replace(chosen, word_draws=[replace(cloud, name="one_per_word") for cloud in chosen.draws])
+    return states, chosen, layer.measure_layer(states, chosen)
+
+
 def primary_d2(states, chosen):
     return layer.measure_draws(states, chosen, chosen.draws)[3]
 
 
+@pytest.fixture(scope="module")
+def of_gaussian():
+    """A plan for the clouds of `CANNOT_CARRY`, and the rows of a cloud that carries an estimate."""
+    chosen = plan(np.arange(400), np.arange(400) % 20)
+    states = torch.randn(400, 20, generator=torch.Generator().manual_seed(0))
+    return chosen, keys_of(layer.measure_layer(states, chosen))
+
+
+def keys_of(result):
+    return sorted(str((e.cloud, e.estimator, e.n1, e.n2, e.transform)) for e in result.estimates)
+
+
 @pytest.mark.parametrize("points", CANNOT_CARRY.values(), ids=CANNOT_CARRY)
-def test_a_layer_that_carries_no_estimate_has_every_row_without_a_value_and_says_why(points):
-    chosen = plan(np.arange(len(points)), np.arange(len(points)) % 20)
-    of_gaussian = layer.measure_layer(torch.randn(len(points), 20, generator=torch.Generator().manual_seed(0)), chosen)
+def test_a_layer_that_carries_no_estimate_has_every_row_without_a_value_and_says_why(points, of_gaussian):
+    chosen, keys = of_gaussian
     result = layer.measure_layer(points, chosen)
-    rows = [[(e.cloud, e.estimator, e.n1, e.n2, e.transform) for e in r.estimates] for r in (result, of_gaussian)]
-    assert sorted(map(str, rows[0])) == sorted(map(str, rows[1]))
+    assert keys_of(result) == keys
     own = [e for e in result.estimates if e.transform != "gaussian_surrogate"]
     assert [(e.estimator, e.n2) for e in own if not math.isnan(e.estimate.value) or not e.estimate.notes] == []
 
@@ -149,15 +169,17 @@ def test_the_typed_d2_leaves_out_pairs_of_one_type_and_of_one_sequence():
         assert value == pytest.approx(expected, rel=1e-3)
 
 
-@pytest.mark.parametrize(("transform", "n_removed"), [("abtt1", 1), ("abtt3", 3)])
-def test_removing_components_is_done_afresh_without_each_block(transform, n_removed):
+REMOVED = [("abtt1", 1), ("abtt3", 3)]
+
+
+def test_removing_components_is_done_afresh_without_each_block():
     states, types, sequences = clustered(6)
     states[:, 20:22] += 3 * torch.randn(len(states), 2, generator=torch.Generator().manual_seed(1))
     chosen = plan(types, sequences, n_draws=1)
     cloud = chosen.draws[0]
     result = layer.measure_layer(states, chosen)
-    removed = found(result, "one_per_type", "d2", transform=transform)
-    for which in (0, 5):
+    for (transform, n_removed), which in itertools.product(REMOVED, (0, 5)):
+        removed = found(result, "one_per_type", "d2", transform=transform)
         rows = torch.from_numpy(cloud.rows[cloud.members[which]])
         centred = (states[rows] - states[rows].mean(0)).double()
         axes = torch.linalg.svd(centred, full_matrices=False)[2][:n_removed]
@@ -168,40 +190,37 @@ def test_removing_components_is_done_afresh_without_each_block(transform, n_remo
         assert value == pytest.approx(expected, rel=5e-3)
 
 
-@pytest.mark.parametrize(("transform", "n_removed"), [("abtt1", 1), ("abtt3", 3)])
-@pytest.mark.parametrize("scale", [10, 100, 1000])
-def test_components_that_hold_nearly_all_variance_leave_an_exact_rest(scale, transform, n_removed):
+@pytest.mark.parametrize("scale", [10, 1000])
+def test_components_that_hold_nearly_all_variance_leave_an_exact_rest(scale):
     """Three of 64 directions hold 83 to 99.999 percent: single precision must not lose the rest beside them."""
     states = torch.randn(800, 64, generator=torch.Generator().manual_seed(2))
     states[:, :3] *= scale
     states[:, 3:] *= torch.linspace(1, 3, 61)
-    chosen = plan(np.arange(800), np.arange(800) % 40, n_draws=1)
-    removed = found(layer.measure_layer(states, chosen), "one_per_type", "d2", transform=transform)
-    cloud = chosen.draws[0]
-    for which in (0, 5):
+    cloud = plan(np.arange(800), np.arange(800) % 40, n_draws=1).draws[0]
+    removed = second_order.d2_without_components(place(states, cloud), [n for _, n in REMOVED])
+    for ((_, n_removed), (values, _)), which in itertools.product(zip(REMOVED, removed, strict=True), (0, 5)):
         rows = torch.from_numpy(cloud.rows[cloud.members[which]])
         centred = states[rows].double() - states[rows].double().mean(0)
         axes = torch.linalg.svd(centred, full_matrices=False)[2][:n_removed]
         u = torch.nn.functional.normalize(centred - centred @ axes.T @ axes, dim=1)
         sequences = torch.from_numpy(cloud.sequences[cloud.members[which]])
         other = sequences[:, None] != sequences[None, :]
-        value = removed.estimate.value if which == 0 else removed.blocks[which - 1]
-        assert value == pytest.approx(1 / float((u @ u.T).square()[other].mean()), rel=1e-4)
+        assert values[which] == pytest.approx(1 / float((u @ u.T).square()[other].mean()), rel=1e-4)
 
 
-@pytest.mark.parametrize("n_removed", [1, 3])
-def test_pairs_of_blocks_without_components_are_those_of_points_that_lost_them(n_removed):
+def test_pairs_of_blocks_without_components_are_those_of_points_that_lost_them():
     """What interval widths come from; two of the three leading components are put back where one is removed."""
     states = torch.randn(480, 30, generator=torch.Generator().manual_seed(9)) * torch.arange(1, 31) ** -0.5
     sequences = np.arange(480) % 48
     placed = place(states, plan(np.arange(480), sequences, n_blocks=8, n_draws=1).draws[0])
-    _, two = second_order.d2_without_components(placed, (1, 3))[0 if n_removed == 1 else 1]
-    axes = torch.linalg.svd(placed.points, full_matrices=False)[2][:n_removed]
-    expected = second_order.log_d2_without_two(
-        placed.points - placed.points @ axes.T @ axes, torch.from_numpy(sequences[placed.cloud.rows] * 8 // 48)
-    )
-    assert two - two.mean() == pytest.approx(expected - expected.mean(), abs=2e-4)
-    assert expected.std() > 0.005
+    removed = second_order.d2_without_components(placed, (1, 3))
+    for n_removed, (_, two) in zip((1, 3), removed, strict=True):
+        axes = torch.linalg.svd(placed.points, full_matrices=False)[2][:n_removed]
+        expected = second_order.log_d2_without_two(
+            placed.points - placed.points @ axes.T @ axes, torch.from_numpy(sequences[placed.cloud.rows] * 8 // 48)
+        )
+        assert two - two.mean() == pytest.approx(expected - expected.mean(), abs=2e-4)
+        assert expected.std() > 0.005
 
 
 def test_what_removed_components_leave_of_a_cloud_of_three_dimensions_is_undefined():
@@ -211,11 +230,8 @@ def test_what_removed_components_leave_of_a_cloud_of_three_dimensions_is_undefin
     assert 1 < found(result, "one_per_type", "d2", transform="abtt1").estimate.value < 2.2
 
 
-def test_every_specification_is_measured_with_replicates_and_dominant_directions_are_told():
-    states, types, sequences = clustered(2, n_types=400, n_tokens=60)
-    chosen = plan(types, sequences)
-    chosen = replace(chosen, word_draws=[replace(cloud, name="one_per_word") for cloud in chosen.draws])
-    result = layer.measure_layer(states, chosen)
+def test_every_specification_is_measured_with_replicates_and_dominant_directions_are_told(measured):
+    result = measured[-1]
     for specification in SPECIFICATIONS:
         cloud, transform, estimator, n1 = specification.key
         estimate = found(result, cloud, estimator, n1, transform)
@@ -226,31 +242,31 @@ def test_every_specification_is_measured_with_replicates_and_dominant_directions
     assert shares["top_components_10"].value > 0.99 > shares["top_components_3"].value > 0.2  # ten dimensions
 
 
-@pytest.mark.parametrize(
-    ("cloud", "estimator", "n1"),
-    [("one_per_type", "gride_between", 4), ("one_per_type", "mle_between", None), ("all_tokens", "gride_typed", 8)],
-)
-def test_neighbours_of_one_window_and_of_one_type_are_left_out_in_every_set(cloud, estimator, n1):
+def test_neighbours_of_one_window_and_of_one_type_are_left_out_in_every_set():
     """Windows are directions of their own here: among all neighbours the nearest are of the same window."""
     states, types, sequences = clustered(5, n_types=500, n_tokens=30)
     generator = np.random.default_rng(5)
     states += torch.tensor(2 * generator.normal(size=(32, 64))[sequences], dtype=torch.float32)
     states += torch.tensor(0.1 * generator.normal(size=states.shape), dtype=torch.float32)
     chosen = plan(types, sequences, n_draws=1)
-    drawn = chosen.draws[0] if cloud == "one_per_type" else chosen.others[0]
-    estimate = found(layer.measure_layer(states, chosen), cloud, estimator, n1)
-    for which in (0, 3):
-        rows = drawn.rows[drawn.members[which]]
-        points = states[torch.from_numpy(rows)].double()
-        same = sequences[rows][:, None] == sequences[rows]
-        if estimator == "gride_typed":
-            same |= types[rows][:, None] == types[rows]
-        distances = (
-            torch.cdist(points, points).masked_fill(torch.from_numpy(same), torch.inf).sort(dim=1).values[:, :20]
-        )
-        expected = mle(distances) if n1 is None else gride(distances, n1)
-        value = estimate.estimate.value if which == 0 else estimate.blocks[which - 1]
-        assert value == pytest.approx(expected, rel=1e-3 if which == 0 or n1 is None else 0.02)
+    result = layer.measure_layer(states, chosen)
+    for drawn, estimator, n1 in (
+        (chosen.draws[0], "gride_between", 4),
+        (chosen.draws[0], "mle_between", None),
+        (chosen.others[0], "gride_typed", 8),
+    ):
+        estimate = found(result, drawn.name, estimator, n1)
+        for which in (0, 3):
+            rows = drawn.rows[drawn.members[which]]
+            points = states[torch.from_numpy(rows)].double()
+            same = sequences[rows][:, None] == sequences[rows]
+            if estimator == "gride_typed":
+                same |= types[rows][:, None] == types[rows]
+            apart = torch.cdist(points, points).masked_fill(torch.from_numpy(same), torch.inf)
+            distances = apart.sort(dim=1).values[:, :20]
+            expected = mle(distances) if n1 is None else gride(distances, n1)
+            value = estimate.estimate.value if which == 0 else estimate.blocks[which - 1]
+            assert value == pytest.approx(expected, rel=1e-3 if which == 0 or n1 is None else 0.02)
 
 
 def test_where_each_point_is_a_window_of_its_own_nothing_is_left_out():
@@ -272,7 +288,7 @@ def test_neighbours_that_no_point_has_are_undefined():
     assert found(result, "one_per_type", "gride_between", 2).estimate.value > 3
 
 
-@pytest.mark.parametrize("spread", [0.3, 0.03, 0.003])
+@pytest.mark.parametrize("spread", [0.3, 0.003])
 def test_wide_neighbourhoods_of_tight_clusters_keep_their_digits(spread):
     generator = np.random.default_rng(12)
     states = np.repeat(generator.normal(size=(4, 64)), 250, axis=0) + spread * generator.normal(size=(1000, 64))
@@ -282,28 +298,21 @@ def test_wide_neighbourhoods_of_tight_clusters_keep_their_digits(spread):
     assert of_k[100] == pytest.approx(64, rel=0.03) and of_k[200] == pytest.approx(64, rel=0.03)
 
 
-def test_scaled_coordinates_count_alike():
+def test_scaled_coordinates_count_alike_and_a_constant_one_changes_nothing():
     states, types, sequences = clustered(7)
-    stretched = states * torch.linspace(1, 30, states.shape[1])
-    plain, scaled = (layer.measure_layer(s, plan(types, sequences)) for s in (states, stretched))
-    assert found(scaled, "one_per_type", "d2", transform="zscore").estimate.value == pytest.approx(
-        found(plain, "one_per_type", "d2", transform="zscore").estimate.value, rel=1e-3
-    )
-    assert found(scaled, "one_per_type", "d2").estimate.value != pytest.approx(
-        found(plain, "one_per_type", "d2").estimate.value, rel=0.05
-    )
-
-
-def test_a_constant_coordinate_changes_nothing():
-    states, types, sequences = clustered(7)
-    states[:, -1] = 123.4
-    without = states.clone()
-    without[:, -1] = 0
-    plain, constant = (layer.measure_layer(s, plan(types, sequences)) for s in (without, states))
-    for transform in ("centred", "zscore"):
-        assert found(constant, "one_per_type", "d2", transform=transform).estimate.value == pytest.approx(
-            found(plain, "one_per_type", "d2", transform=transform).estimate.value, rel=2e-3
+    states[:, -1] = 0
+    constant = states.clone()
+    constant[:, -1] = 123.4
+    chosen = plan(types, sequences, n_draws=1)
+    plain, stretched, moved = (
+        {t: found(result, "one_per_type", "d2", transform=t).estimate.value for t in ("centred", "zscore")}
+        for result in (
+            layer.measure_layer(s, chosen) for s in (states, states * torch.linspace(1, 30, states.shape[1]), constant)
         )
+    )
+    assert stretched["zscore"] == pytest.approx(plain["zscore"], rel=1e-3)
+    assert stretched["centred"] != pytest.approx(plain["centred"], rel=0.05)
+    assert moved == pytest.approx(plain, rel=2e-3)
 
 
 def test_a_gaussian_cloud_reads_as_its_surrogate_and_clusters_read_lower():
@@ -342,21 +351,6 @@ def test_token_copies_collapse_neighbour_estimates_and_one_per_type_recovers_the
     assert found(result, "all_tokens", "two_nn", 1).estimate.value < 3
 
 
-def test_the_jackknife_error_of_d2_is_the_true_spread():
-    """Error over true standard deviation within [0.8, 2.2], over 30 independent clustered clouds."""
-    estimates = []
-    for seed in range(30):
-        generator = np.random.default_rng(1000 + seed)
-        sequences = np.repeat(np.arange(32), 24)
-        points = 0.6 * generator.normal(size=(32, 30))[sequences] + 0.8 * generator.normal(size=(768, 30))
-        states = torch.tensor(points, dtype=torch.float32)
-        estimates.append(primary_d2(states, plan(np.arange(768), sequences, n_draws=1)).estimate)
-    spread = np.std([e.value for e in estimates], ddof=1)
-    ratio = np.mean([e.std_error for e in estimates]) / spread
-    assert 0.8 < ratio < 2.2
-    assert np.mean([e.lower < 30 < e.upper for e in estimates]) > 0.85
-
-
 def test_the_published_interval_of_d2_holds_the_truth_where_types_are_drawn_again():
     """Unequal variances, types as unequal as words, a cap on types, five draws: what a run reports."""
     variances = np.arange(1, 101) ** -1.0
@@ -372,7 +366,7 @@ def test_the_published_interval_of_d2_holds_the_truth_where_types_are_drawn_agai
     assert np.mean(values) == pytest.approx(truth, rel=0.03)
 
 
-@pytest.mark.parametrize("share", [0.0, 0.3, 0.5])
+@pytest.mark.parametrize("share", [0.0, 0.5])
 def test_halves_of_the_sequences_read_what_the_whole_cloud_reads(share):
     """A bias of the halves would go straight into the ratios of working, embedding and final dimension."""
     gaps = []
@@ -385,12 +379,6 @@ def test_halves_of_the_sequences_read_what_the_whole_cloud_reads(share):
         d2 = primary_d2(torch.tensor(points, dtype=torch.float32), chosen)
         gaps.append(np.mean(np.log(d2.halves)) - np.log(d2.estimate.value))
     assert abs(np.mean(gaps)) < 0.012
-
-
-def test_a_layer_where_all_tokens_coincide_is_undefined_not_a_crash():
-    states, types, sequences = clustered(3)
-    result = layer.measure_layer(torch.ones_like(states), plan(types, sequences))
-    assert all(not e.estimate.value > 0 for e in result.estimates)
 
 
 def test_both_routes_to_d2_agree_with_the_pairs():
@@ -430,14 +418,12 @@ def test_what_single_tokens_are_to_their_cloud():
     assert cosines.values == pytest.approx(expected[cosines.rows], abs=1e-5)
 
 
-def test_e1_is_the_pairwise_sum_that_it_stands_for():
-    states, types, sequences = clustered(2)
-    chosen = plan(types, sequences)
+def test_e1_is_the_pairwise_sum_that_it_stands_for(measured):
+    states, chosen, result = measured
     points = states[torch.from_numpy(chosen.draws[0].rows[chosen.draws[0].members[0]])].double()
     gram = points @ points.T
     n = len(points)
     e1 = float((gram.sum() - gram.diagonal().sum()) / (n * gram.diagonal().sum()))
-    result = layer.measure_layer(states, chosen)
     stored = next(c for c in result.correlators if (c.cloud, c.correlator) == ("one_per_type", "E1"))
     assert stored.value == pytest.approx(e1, abs=1e-5)
 

@@ -132,12 +132,12 @@ def test_the_null_is_what_permuted_tokens_give():
 def test_the_nulls_of_overlap_and_alignment():
     first, _, last = walk(n_layers=3, n=96)
     generator = np.random.default_rng(0)
-    found = [compared([first, last[generator.permutation(96)]])[1] for _ in range(80)]
+    found = [compared([first, last[generator.permutation(96)]])[1] for _ in range(40)]
     for measure in ("neighbour_overlap", "information_imbalance", "cka"):
         values = np.array([one[measure, 0, 1].value for one in found])
         null = found[0][measure, 0, 1]
-        assert null.null_value == pytest.approx(values.mean(), abs=4 * values.std() / np.sqrt(80)), measure
-    assert null.null_spread == pytest.approx(values.std(), rel=0.25)
+        assert null.null_value == pytest.approx(values.mean(), abs=4 * values.std() / np.sqrt(40)), measure
+    assert null.null_spread == pytest.approx(values.std(), rel=0.3)
 
 
 @pytest.mark.parametrize(

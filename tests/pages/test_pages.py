@@ -16,14 +16,12 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from core import exports
-from core.analysis import ranking
-from core.questions.ranking_question import group_key
-from core.records import SHIPPED, Preflight, Profile, RunConfig
+from core.records import SHIPPED, Preflight, RunConfig
 from core.store import parcels
 from core.tables import LayerCorrelatorRow
 from core.ui import run_choice, start, tables
 from core.warehouse import connection as gate
-from core.warehouse import queries, reference
+from core.warehouse import reference
 from core.warehouse.warehouse import Warehouse
 from tests.profiles import make_controls, make_model, make_profile
 from tests.screens import (
@@ -52,8 +50,8 @@ def _shown(filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def opened(page: str, **asked: str) -> AppTest:
-    """The app at `page`, with these URL parameters."""
-    app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60).run()
+    """The app at `page`, opened cold with these URL parameters."""
+    app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
     app.switch_page(f"pages/{page}")
     for name, value in asked.items():
         app.query_params[name] = value
@@ -78,8 +76,7 @@ WITH_HINT = ("start.py", "compare.py", "choose.py", "share.py")
 """Pages that say how one begins where there are no runs; the page to measure on has buttons that add models instead."""
 
 
-@pytest.mark.parametrize("language", ["en", "ja"])
-@pytest.mark.parametrize("content", ["empty", "filled"])
+@pytest.mark.parametrize(("content", "language"), [("empty", "en"), ("filled", "en"), ("filled", "ja")])
 @pytest.mark.parametrize("page", PAGES)
 def test_a_page_opened_cold_draws_with_the_whole_frame(
     page: str, content: str, language: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -183,14 +180,6 @@ def test_models_without_the_chosen_score_are_named(tmp_path: Path, monkeypatch: 
     assert r"alone\_\*x\*" in texts(app) and "alone_*x*" in table_of(app)["Model"].to_list()
 
 
-def test_the_choice_of_runs_stays_when_the_page_changes() -> None:
-    app = opened("compare.py", runs=RUN_IDS[1])
-    app.switch_page("pages/choose.py").run()
-    app.switch_page("pages/share.py").run()
-    assert app.multiselect(key="view.runs").value == [RUN_IDS[1]]
-    assert app.query_params["runs"] == RUN_IDS[1]
-
-
 SECTIONS = {
     "profile": "Numbers",
     "pairs": "Displacement exponent",
@@ -203,14 +192,16 @@ SECTIONS = {
 
 
 @pytest.mark.parametrize("language", ["en", "ja"])
-@pytest.mark.parametrize("section", SECTIONS)
-def test_each_section_draws(section: str, language: str) -> None:
-    app = opened("compare.py", runs=RUN_IDS[0], section=section, lang=language)
-    assert not app.exception and not app.error and not app.info
-    assert (SECTIONS[section] in texts(app)) == (language == "en")
-    assert len(figures(app)) == {"pairs": 2, "distributions": 1, "norms": 3}.get(section, 0)
-    assert bool(app.get("bidi_component")) == (section == "profile")
-    assert bool(app.get("image")) == (section == "within")
+def test_each_section_draws(language: str) -> None:
+    app = opened("compare.py", runs=RUN_IDS[0], lang=language)
+    for section, said in SECTIONS.items():
+        app.query_params["section"] = section
+        app.run()
+        assert not app.exception and not app.error and not app.info, section
+        assert (said in texts(app)) == (language == "en"), section
+        assert len(figures(app)) == {"pairs": 2, "distributions": 1, "norms": 3}.get(section, 0), section
+        assert bool(app.get("bidi_component")) == (section == "profile"), section
+        assert bool(app.get("image")) == (section == "within"), section
 
 
 def test_controls_are_drawn_and_told_and_can_be_switched_off() -> None:
@@ -264,31 +255,31 @@ def test_own_labels_are_told_of_a_protocol_without_verdicts(
 @pytest.mark.parametrize(
     ("language", "told"), [("en", "last token of many short windows"), ("ja", "短い多数のウィンドウの末尾トークン")]
 )
-@pytest.mark.parametrize("section", ["pairs", "distributions", "within"])
 def test_what_a_protocol_does_not_measure_is_told(
-    section: str, language: str, told: str, of_literature: Path, monkeypatch: pytest.MonkeyPatch
+    language: str, told: str, of_literature: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WORKDIM_WAREHOUSE", str(of_literature))
-    app = opened("compare.py", section=section, lang=language)
-    assert not app.exception
-    assert told in app.info[0].value
+    app = opened("compare.py", lang=language)
+    for section in ("pairs", "distributions", "within"):
+        app.query_params["section"] = section
+        assert not app.run().exception and told in app.info[0].value, section
 
 
-@pytest.mark.parametrize("section", SECTIONS)
 def test_each_section_has_something_to_say_of_a_profile_that_ships_without_its_rows(
-    section: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = empty_warehouse(tmp_path)
     profile = as_shipped_small(make_profile(RUN_IDS[0]))
     add_run(path, replace(profile, run=replace(profile.run, tags=[SHIPPED])))
     monkeypatch.setenv("WORKDIM_WAREHOUSE", str(path))
-    app = opened("compare.py", section=section)
-    assert not app.exception and not app.error
     told = "Most shipped profiles leave this out: measure the model."
-    is_without = section in ("pairs", "distributions", "within", "norms")
-    assert [one.value for one in app.info] == ([told] if is_without else [])
-    if section == "profile":
-        assert not opened("choose.py", choose="ranking", points="one_per_word").exception
+    app = opened("compare.py")
+    for section in SECTIONS:
+        app.query_params["section"] = section
+        assert not app.run().exception and not app.error, section
+        is_without = section in ("pairs", "distributions", "within", "norms")
+        assert [one.value for one in app.info] == ([told] if is_without else []), section
+    assert not opened("choose.py", choose="ranking", points="one_per_word").exception
 
 
 def test_runs_without_a_verdict_are_no_deck_and_that_is_said(
@@ -391,7 +382,7 @@ def test_a_veto_stands_wherever_the_number_stands(page: str, with_veto: Path, mo
         assert "other readings say nothing" in texts(app) and "dominant directions removed" not in texts(app)
 
 
-@pytest.mark.parametrize("section", ["profile", "pairs", "distributions", "checks"])
+@pytest.mark.parametrize("section", ["profile", "checks"])
 def test_every_row_of_a_download_says_which_pass_it_is_and_whether_it_is_vetoed(
     section: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -427,7 +418,7 @@ def test_models_with_other_tokenizers_meet_on_the_words_of_the_text(
     assert "Largest inside 105 [" in texts(app).replace("\\", "") and "(d2, one per word)" in texts(app)
 
 
-def test_a_group_without_common_words_is_told_and_no_other_one_stands_under_its_name(
+def test_a_group_that_is_not_there_is_told_and_no_other_one_stands_under_its_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = filled_warehouse(tmp_path)
@@ -441,9 +432,8 @@ def test_a_group_without_common_words_is_told_and_no_other_one_stands_under_its_
     app = box.select(own).run()
     assert table_of(app)["Model"].to_list() == ["made-up-big"]
     app = app.selectbox(key="view.points").select("one per word").run()
-    assert not app.exception and "share words" in app.warning[0].value
+    assert not app.exception and "are not among these. Shown" in app.warning[0].value
     assert sorted(table_of(app)["Model"]) == ["made-up-big", "made-up-other", "made-up-small"]
-    assert not [box for box in app.selectbox if box.key == "view.group" and "made-up-other" in box.options[box.index]]
     for section in ("ranking", "choice"):
         asked = opened("choose.py", choose=section, group="nonsense")
         assert "The link's group is not here: nonsense. Shown" in asked.warning[0].value.replace("\\", ""), section
@@ -453,15 +443,6 @@ def test_a_group_without_common_words_is_told_and_no_other_one_stands_under_its_
     assert told.startswith("The models chosen before are not among these."), "no link was followed"
     decided = opened("choose.py", points="one_per_word")
     assert not decided.exception and "made-up-other" in str(decided.dataframe[0].value)
-    followed = opened("choose.py", points="one_per_word", group=group_of(path, "another"))
-    assert not followed.exception and not followed.warning
-    assert followed.selectbox(key="view.group").value == "asked", "the group of words in which its models stand"
-
-
-def group_of(path: Path, tokenizer: str) -> str:
-    """The key of the group on types of a tokenizer."""
-    runs = queries.ranking(Warehouse(path))
-    return next(group_key(one) for one in ranking.groups(runs) if one.shared["tokenizer_hash"] == tokenizer)
 
 
 def test_why_models_do_not_compare_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -473,23 +454,6 @@ def test_why_models_do_not_compare_is_told(tmp_path: Path, monkeypatch: pytest.M
     told = texts(opened("choose.py", choose="ranking", points="one_per_word")).replace("\\", "")
     assert "these models have no comparable runs" in told and "because they differ in: kind of model, tokenizer" in told
     assert told.count("never ranked together") == 1
-
-
-def of_size(profile: Profile, n_points: int) -> Profile:
-    return replace(profile, summaries=[replace(row, n_points=n_points) for row in profile.summaries])
-
-
-def test_runs_of_another_size_are_another_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = empty_warehouse(tmp_path)
-    monkeypatch.setenv("WORKDIM_WAREHOUSE", str(path))
-    for run_id, size in zip(RUN_IDS, (800, 730, 700), strict=False):
-        model = make_model(f"made-up/{size}@1", name=f"size {size}", tokenizer_hash="shared")
-        add_run(path, of_size(make_profile(run_id, model=model), size))
-    app = opened("choose.py", choose="ranking")
-    assert sorted(table_of(app)["Model"]) == ["size 730", "size 800"]
-    app.session_state["other groups"] = True
-    app.run()
-    assert "Another number of points (N)." in texts(app) and "N=700" in texts(app)
 
 
 HOLD = """
@@ -571,7 +535,6 @@ def test_a_card_says_what_a_measurement_takes_before_it_is_started(monkeypatch: 
     assert [config.model for config in asked] == ["org/_big_", "org/no"]
     assert "org/\\_big\\_" in texts(app) and app.error[0].value == "It is \\*too\\* large."
     assert {"Time after the download", "Layers"} <= {metric.label for metric in app.metric}
-    assert "Cannot be measured" in texts(app) and "1 of 2 remain" in texts(app)
 
 
 def test_how_long_it_takes_is_told_by_itself_and_a_text_is_judged_before_any_model_is_read(
@@ -754,35 +717,6 @@ def test_one_model_alone_has_its_table_and_comes_back_after_it_was_deleted(
     later.toggle(key="trash shown").set_value(True).run()
     later.button(key=f"undelete {RUN_IDS[0]}").click().run()
     assert not later.exception and len(images(later)) == 1
-
-
-def test_one_baseline_serves_all_pages() -> None:
-    app = opened("compare.py", runs=f"{RUN_IDS[0]},{RUN_IDS[1]}")
-    app.selectbox(key="view.against").set_value(RUN_IDS[1]).run()
-    app.switch_page("pages/choose.py")
-    asked = {"choose": "cost", "speeds": "made-up/big~2000,made-up/small~1000", "a.price_per_hour": "2"}
-    for name, value in asked.items():
-        app.query_params[name] = value
-    app.run()
-    assert not app.exception and app.selectbox(key="view.base").value == "made-up/small@1"
-    app.selectbox(key="view.base").set_value("made-up/big@1").run()
-    app.switch_page("pages/compare.py").run()
-    assert not app.exception and app.selectbox(key="view.against").value == RUN_IDS[0]
-    app.multiselect(key="view.runs").set_value([RUN_IDS[1], RUN_IDS[2]]).run()
-    assert app.session_state["view.base"] == "made-up/big@1", "that of others is no choice of the reader's"
-    app.selectbox(key="view.against").set_value(RUN_IDS[2]).run()
-    assert app.session_state["view.base"] == "made-up/encoder@1" and not app.exception
-
-
-def test_a_run_keeps_its_colour_in_a_session_whatever_stands_beside_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("core.ui.pictures.plot_drawn", lambda *_picture: None)
-    app = opened("compare.py", runs=f"{RUN_IDS[0]},{RUN_IDS[1]}")
-    both = dict(app.session_state["colours of runs"])
-    app.multiselect(key="view.runs").set_value([RUN_IDS[1]]).run()
-    app.multiselect(key="view.runs").set_value([RUN_IDS[2], RUN_IDS[1]]).run()
-    assert not app.exception
-    kept = app.session_state["colours of runs"]
-    assert kept[RUN_IDS[1]] == both[RUN_IDS[1]] and len({kept[one] for one in RUN_IDS[:3]}) == 3
 
 
 def images(app: AppTest) -> list:

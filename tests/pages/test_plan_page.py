@@ -11,7 +11,7 @@ import pytest
 from core.records import SHIPPED, PlanConfig, PlanEstimate
 from core.runs import jobs, requests
 from core.runs.jobs import list_jobs
-from core.ui import job_cards, url_state
+from core.ui import url_state
 from core.warehouse import runs
 from core.warehouse.warehouse import Warehouse
 from tests.pages.test_pages import figures, opened, texts
@@ -180,24 +180,18 @@ def test_a_link_names_the_model_and_the_form_starts_a_plan(
     assert not app.exception
     (job,) = started
     assert job.config == PlanConfig("other/model", blocks=2, verify=True, heal=True)
-    assert [one.job.job_id for one in list_jobs(warehouse)] == app.session_state[job_cards._MINE] == [job.job_id]
+    assert [one.job.job_id for one in list_jobs(warehouse)] == [job.job_id]
     app.selectbox(key=url_state.key("plan unit")).set_value("points")
     _press(app, "What will it take?")
     assert "is for a task" in app.error[0].value and len(started) == 1
 
 
-def test_a_plan_is_shown_once_it_is_made_whichever_was_looked_at_before(warehouse: Warehouse) -> None:
+def test_the_card_of_a_plan_that_is_made_leads_to_it(warehouse: Warehouse) -> None:
     for plan_id in ("0199-a", "0199-b"):
         runs.save_plan(warehouse, layer_plan(plan_id))
-    app = opened("plan.py", plan="0199-a")
-    job = jobs.submit(PlanConfig("o/model", blocks=2), warehouse)
-    app.session_state[job_cards._MINE] = [job.job_id]
-    assert app.run().selectbox(key=url_state.key("plan")).value == "0199-a"
-    runs.save_plan(warehouse, layer_plan("0199-c"))
-    jobs.finish_job(job, {"plan_id": "0199-c"})
-    assert app.run().selectbox(key=url_state.key("plan")).value == "0199-c"
-    app.selectbox(key=url_state.key("plan")).set_value("0199-a").run()
-    assert app.run().selectbox(key=url_state.key("plan")).value == "0199-a" and not app.exception, "once"
+    jobs.finish_job(jobs.submit(PlanConfig("o/model", blocks=2), warehouse), {"plan_id": "0199-b"})
+    (link,) = [one for one in opened("plan.py", plan="0199-a").get("page_link") if one.proto.label == "Open the plan"]
+    assert "plan=0199-b" in link.proto.query_string
 
 
 def _press(app, label: str) -> None:

@@ -59,12 +59,7 @@ def test_two_runs_stand_side_by_side_and_what_differs_is_marked(filled: Warehous
     assert told["kind"] == ["≠", "decoder", "encoder"] and told["number format"] == ["", "float32", "float32"]
     started = filled.read("SELECT started_at FROM runs WHERE run_id = ?", [RUN_IDS[0]]).item()
     assert told["started (UTC)"][:2] == ["", f"{started:%Y-%m-%d %H:%M:%S}"]  # differs between any two runs
-    marks = {marked for marked, *_texts in cells(provenance(RUN_IDS[0], RUN_IDS[2], differing="True")).values()}
-    assert marks == {"≠"}  # of some sections nothing is left
     assert "may not be compared, because they differ in: kind of model, tokenizer" in texts(app)
-    app.toggle[0].set_value(True).run()
-    only = cells(app)
-    assert "kind" in only and "number format" not in only and all(row[0] == "≠" for row in only.values())
     assert "may be compared: same text" in texts(provenance(RUN_IDS[0], RUN_IDS[1]))
 
 

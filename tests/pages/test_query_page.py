@@ -16,7 +16,7 @@ from core.ui.language import escape
 from core.warehouse import people
 from core.warehouse.warehouse import Warehouse
 from tests.screens import ROOT, RUN_IDS, empty_warehouse, filled_warehouse
-from tests.sql.hostile import DEEP, GREEDY, REFUSED
+from tests.sql.hostile import DEEP, REFUSED
 
 pytestmark = pytest.mark.slow
 
@@ -30,8 +30,7 @@ def warehouse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Warehouse:
 
 
 def opened(**asked: str) -> AppTest:
-    app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=120).run()
-    app.switch_page("pages/query.py").run()
+    app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=120).switch_page("pages/query.py")
     for name, value in asked.items():
         app.query_params[name] = value
     return app.run()
@@ -193,7 +192,7 @@ def test_the_picture_follows_the_readers_choice(warehouse: Warehouse):
     assert not app.exception
 
 
-@pytest.mark.parametrize(("sql", "told"), [REFUSED[5], DEEP[0], GREEDY[5]], ids=lambda text: ascii(text[:30]))
+@pytest.mark.parametrize(("sql", "told"), [REFUSED[5], DEEP[0]], ids=lambda text: ascii(text[:30]))
 def test_a_hostile_statement_is_refused_in_one_line(warehouse: Warehouse, sql: str, told: str):
     before = warehouse.version()
     app = typed(opened(), sql.replace("{folder}", "/tmp").replace("{canary}", "/etc/hostname"))
@@ -202,11 +201,6 @@ def test_a_hostile_statement_is_refused_in_one_line(warehouse: Warehouse, sql: s
     assert re.search(told, app.error[0].value.replace("\\", ""))
     assert not app.get("download_button")
     assert warehouse.version() == before
-
-
-def test_a_message_is_shown_letter_by_letter(warehouse: Warehouse):
-    app = typed(opened(), 'SELECT * FROM "<img src=x onerror=alert(1)> [a](http://b) **c**"')
-    assert r"\<img" in app.error[0].value and r"\[a\]" in app.error[0].value
 
 
 def test_a_warehouse_without_runs_can_be_asked_for_its_scores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -73,7 +73,7 @@ def test_a_file_that_is_there_already_cannot_be_stored_again(warehouse: Warehous
     assert app.button(key="scores store").disabled
 
 
-def test_duplicates_and_contradictions_are_told_and_can_be_looked_at_alone(warehouse: Warehouse) -> None:
+def test_duplicates_and_contradictions_are_told(warehouse: Warehouse) -> None:
     stored_scores.store_import(warehouse, score_file(score(BIG, 61.0, filter="strict", suite="s", source="first")))
     head = "model,benchmark,metric,filter,n_shot,suite,value,unit,source\n"
     line = f"{BIG},arc_easy,acc,strict,0,s,{{value}},percent,second\n"
@@ -81,24 +81,23 @@ def test_duplicates_and_contradictions_are_told_and_can_be_looked_at_alone(wareh
     told = app.dataframe[-1].value
     assert list(told["What will be done"]) == ["taken, is there already", "taken, contradicts what is there"]
     assert list(told["In the warehouse already"]) == ["the same from first", "61.0 from first"]
-    app.query_params["kind"] = "conflict"
-    assert list(app.run().dataframe[-1].value["Score"]) == [64.0]
 
 
 @pytest.mark.parametrize("language", ["en", "ja"])
-@pytest.mark.parametrize("section", ["all", "import", "files", "names", "conflicts", "pairs"])
-def test_every_section_draws_with_hostile_names(warehouse: Warehouse, section: str, language: str) -> None:
+def test_every_section_draws_with_hostile_names(warehouse: Warehouse, language: str) -> None:
     samples = [*answers(HOSTILE, {"q1": 1, "q2": 0}), *answers("made-up__small", {"q1": 0, "q2": 0})]
     file = score_file(
         score(HOSTILE, 40.0, source=HOSTILE), score(HOSTILE, 60.0, source="b"), samples=samples, name=HOSTILE + ".csv"
     )
     stored_scores.store_import(warehouse, file)
     set_aliases(warehouse, {HOSTILE + " too": HOSTILE})
-    app = opened("choose.py", choose="scores", scores=section, lang=language)
-    assert not app.exception and not app.error
-    for element in app.markdown:
-        assert not element.allow_html
-        assert "**bold**" not in element.value and "<img" not in element.value.replace("\\<", "")
+    app = opened("choose.py", choose="scores", lang=language)
+    for section in ("all", "import", "files", "names", "conflicts", "pairs"):
+        app.query_params["scores"] = section
+        assert not app.run().exception and not app.error, section
+        for element in app.markdown:
+            assert not element.allow_html
+            assert "**bold**" not in element.value and "<img" not in element.value.replace("\\<", "")
 
 
 def test_hostile_names_of_a_file_are_shown_letter_by_letter(warehouse: Warehouse) -> None:
@@ -142,15 +141,10 @@ def test_names_as_screens_show_them_are_matched_and_lead_to_the_ranking(warehous
 
 def test_a_file_of_unknown_models_says_that_no_ranking_shows_it(warehouse: Warehouse) -> None:
     app = handed_over(("mine.csv", f"{HEAD}HuggingFaceTB__SmolLM2-135M,arc_easy,acc,61,percent\n"))
-    assert app.checkbox(key="scores map likely").value is False
     app.button(key="scores store").click().run()
     assert "None of this file's models is measured here: no ranking shows them" in app.warning[0].value and not app.get(
         "page_link"
     )
-    app = handed_over(("other.csv", f"{HEAD}HuggingFaceTB__SmolLM2-135M,piqa,acc,61,percent\n"))
-    app.checkbox(key="scores map likely").check().run()
-    app.button(key="scores store").click().run()
-    assert list_aliases(warehouse)["reference"].to_list() == [BIG] and not app.warning
 
 
 def test_all_suggestions_are_taken_by_one_tick(warehouse: Warehouse) -> None:
@@ -182,16 +176,12 @@ def test_the_table_of_names_is_edited_as_a_whole_or_not_at_all(warehouse: Wareho
     assert dict(list_aliases(warehouse).select("alias", "reference").rows()) == {"one": "o/other", "three": "o/three"}
 
 
-def test_every_score_is_found_by_words_and_benchmark(warehouse: Warehouse) -> None:
+def test_every_score_is_found_by_words(warehouse: Warehouse) -> None:
     stored_scores.store_import(warehouse, score_file(score("o/mine", 61.0), score("o/other", 40.0, benchmark="piqa")))
     app = opened("choose.py", choose="scores")
-    n_all = len(app.dataframe[0].value)
-    assert n_all > 2
+    assert len(app.dataframe[0].value) > 2
     app.text_input(key="view.words").set_value("o/ PIQA").run()
     assert app.dataframe[0].value["Model"].to_list() == ["o/other"]
-    app.text_input(key="view.words").set_value("").run()
-    app.multiselect(key="view.benchmarks").set_value(["piqa"]).run()
-    assert 0 < len(app.dataframe[0].value) < n_all and set(app.dataframe[0].value["Benchmark"]) == {"piqa"}
 
 
 def test_a_file_is_removed_after_it_was_confirmed(warehouse: Warehouse) -> None:

@@ -28,6 +28,11 @@ def said(*given, asked: RankingQuestion | None = None, **more):
     return answer_question(select_population(evidence(*given, **more), asked))
 
 
+def expected(*given, **more):
+    """The expectation that applies, without an answer."""
+    return select_population(evidence(*given, **more)).registration
+
+
 def test_a_registered_expectation_that_holds_is_related_as_registered():
     found = said(models(), scores(falling()), PILOT)
     assert found.word == "related_as_registered" and found.registration.is_registered
@@ -74,9 +79,10 @@ def test_of_twenty_tables_of_random_scores_none_is_told_as_registered_and_few_as
     draw = random.Random(2)
     tables = {f"t{at:02d}": [draw.random() for _model in range(24)] for at in range(20)}
     known = evidence(varied(), pl.concat([scores(values, benchmark=name) for name, values in tables.items()]))
+    asked = [select_population(known, RankingQuestion(benchmark=name)) for name in tables]
     found = [
-        answer_question(select_population(known, RankingQuestion(dimension, name)), is_brief=True)
-        for name in tables
+        answer_question(replace(one, asked=replace(one.asked, dimension=dimension)), is_brief=True)
+        for one in asked
         for dimension in ("inner_max", "final", "embedding")
     ]
     assert sum(one.relation.p <= 0.05 for one in found) >= 2, "by its own p each of these would be related"
@@ -100,21 +106,21 @@ def test_models_that_were_picked_by_hand_and_further_choices_are_no_better_than_
 
 
 def test_of_what_nobody_registered_no_part_is_called_unlike_the_registered_one():
-    found = said(models(), scores(falling()), asked=RankingQuestion("final", family="llama"))
+    found = select_population(evidence(models(), scores(falling())), RankingQuestion("final", family="llama"))
     told = answer_wording.exploratory_text(found.registration)
     assert told == "Exploratory: not registered for these models."
 
 
 def test_a_pilot_that_was_registered_after_its_scores_is_exploratory():
     late = registered(pilot(), datetime(2026, 11, 25, 8, 0))
-    assert said(models(), scores(falling()), late).registration.exploratory == ("after_scores",)
+    assert expected(models(), scores(falling()), late).exploratory == ("after_scores",)
     of_the_day = registered(pilot(), datetime(2026, 11, 24, 23, 0))
-    assert said(models(), scores(falling()), of_the_day).registration.is_registered
+    assert expected(models(), scores(falling()), of_the_day).is_registered
     undated = scores(falling(), as_of=None)
-    assert said(models(), undated, PILOT).registration.exploratory == ("dates_not_known",)
+    assert expected(models(), undated, PILOT).exploratory == ("dates_not_known",)
     known = {"00": datetime(2026, 11, 22)}
-    assert said(models(), undated, PILOT, import_times=known).registration.is_registered
-    assert not said(models(), undated, late, import_times=known).registration.is_registered
+    assert expected(models(), undated, PILOT, import_times=known).is_registered
+    assert not expected(models(), undated, late, import_times=known).is_registered
 
 
 def test_only_the_day_of_registration_counts_and_what_an_author_dates_decides_nothing():
@@ -127,15 +133,15 @@ def test_only_the_day_of_registration_counts_and_what_an_author_dates_decides_no
     assert answer_wording.expectation_text(in_time.registration).startswith(
         "Expectation (“Tickets”, registered in Workdim on 20 November 2026, dated 1 January 2020 by its author): "
     )
-    same = said(models(), scores(falling()), PILOT).registration
+    same = expected(models(), scores(falling()), PILOT)
     assert answer_wording.registration_day_text(same) == "registered in Workdim on 20 November 2026"
 
 
 def test_a_score_stated_with_its_pilot_was_there_when_it_was_registered():
     own = {"source": PILOT.pilot.source, "as_of": "2026-11-20T12:00:00+00:00"}
-    assert said(models(), scores(falling(), **own), PILOT).registration.exploratory == ("after_scores",)
+    assert expected(models(), scores(falling(), **own), PILOT).exploratory == ("after_scores",)
     later = own | {"as_of": "2026-11-20T12:00:01+00:00"}
-    assert said(models(), scores(falling(), **later), PILOT).registration.is_registered
+    assert expected(models(), scores(falling(), **later), PILOT).is_registered
 
 
 def test_only_the_models_that_were_named_are_counted_and_those_without_a_run_are_told():

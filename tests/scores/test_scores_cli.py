@@ -168,7 +168,7 @@ def test_what_a_table_lacks_is_named(path: Path, tmp_path: Path) -> None:
     file = tmp_path / "mine.csv"
     file.write_text("model,benchmark,metric,value\no/x,b,taste,0.5\no/x,b,acc,0.5\n")
     done = run_core("scores", "import", str(file), warehouse=path)
-    assert "taste: which end is better? Without higher_is_better" in done.stdout
+    assert "taste: which end is better? The page Choose asks" in done.stdout
     assert (
         "acc: which end" not in done.stdout
         and "None of this file's models is measured here: no ranking shows them" in done.stdout

@@ -106,12 +106,3 @@ def test_a_narrow_read_gives_records_without_the_columns_that_it_leaves_out():
         value_of(second, "seed")
     with pytest.raises(pl.exceptions.ColumnNotFoundError):
         TABLES["runs"].rows(read)
-
-
-def test_a_field_without_a_declaration_is_no_column():
-    @dataclass(frozen=True)
-    class Bare:
-        name: str
-
-    with pytest.raises(TypeError, match="name is no column"):
-        Table("bare", Bare, "").names  # noqa: B018

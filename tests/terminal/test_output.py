@@ -171,8 +171,8 @@ def test_the_bar_shows_all_phases_together_and_the_time_left(monkeypatch):
     drawn = Terminal()
     monkeypatch.setattr(progress, "progress_stream", lambda: drawn)
     monkeypatch.setenv("COLUMNS", "100")
-    job = SimpleNamespace(job_id="a")
-    with ProgressBar("model") as bar:
+    job = SimpleNamespace(job_id="a", config=SimpleNamespace(model="model"))
+    with ProgressBar() as bar:
         bar.follow(SimpleNamespace(job=job, progress=Progress("load", 0, 1), progress_record={}))
         bar.follow(
             SimpleNamespace(
@@ -180,7 +180,7 @@ def test_the_bar_shows_all_phases_together_and_the_time_left(monkeypatch):
             )
         )
     assert " 40% measuring layers" in drawn.getvalue() and "75 s left" in drawn.getvalue()
-    with ProgressBar("models", 2) as bar:
+    with ProgressBar(n=2) as bar:
         bar.ended()
         bar.follow(
             SimpleNamespace(

@@ -76,17 +76,6 @@ def test_pages_of_the_server_itself_are_answered(monkeypatch, host) -> None:
     assert opened[0]["type"] == "websocket.response.start"
 
 
-def test_an_address_of_an_earlier_page_leads_to_where_its_question_is_answered_now(monkeypatch) -> None:
-    for asked, place in (
-        ("/profiles?runs=a,b", "/compare?runs=a,b"),
-        ("/ranking?lang=ja", "/choose?choose=ranking&lang=ja"),
-    ):
-        sent = answered(monkeypatch, "http", asked, host="localhost")[0]
-        assert sent["status"] == 307 and dict(sent["headers"])[b"location"] == place.encode()
-    pages = {f"/{path.stem}" for path in (ROOT / "pages").glob("*.py")} | {"/"}
-    assert {place.partition("?")[0] for place in server.MOVED.values()} <= pages and not set(server.MOVED) & pages
-
-
 def test_other_names_and_pages_of_other_ports_are_refused(monkeypatch) -> None:
     refused = answered(monkeypatch, "http", host="rebound.example.org")[0]
     assert refused["status"] == 400 and (b"x-frame-options", b"SAMEORIGIN") in refused["headers"]

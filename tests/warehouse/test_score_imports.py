@@ -239,45 +239,27 @@ _REVISIONS = (("local:trained@s1", "trained"), ("local:trained@s2", "trained"))
 
 
 def test_a_name_that_equals_a_measured_models_name_or_id_is_that_model(shown):
-    names = ["A long name of one", "A long name of one ‡", "A long…of one", "local:trained@s2", "trained", "local:x1"]
+    names = ["A long name of one", "A long name of one ‡", "local:trained@s2", "trained", "local:x1"]
     found = preview_import(shown, score_file(*(score(name, at) for at, name in enumerate([*names, "twin", "x/y"]))))
     told = {row["name"]: row for row in found.names.iter_rows(named=True)}
-    assert [told[name]["matched_by"] for name in names] == ["name", "name", "short_name", "id", "name", "reference"]
+    assert [told[name]["matched_by"] for name in names] == ["name", "name", "id", "name", "reference"]
     assert all(told[name]["is_measured"] for name in names)
     assert told["twin"]["matched_by"] is None and told["twin"]["suggestions"] == ["hub:a/twin", "hub:b/twin"]
     assert told["x/y"]["matched_by"] is None and not told["x/y"]["is_measured"]
-    assert found.aliases == dict.fromkeys(names[:3], "local:x1") | {"trained": "local:trained"}
+    assert found.aliases == dict.fromkeys(names[:2], "local:x1") | {"trained": "local:trained"}
     assert list_aliases(shown).is_empty(), "nothing is stored before it is asked for"
     store_import(shown, found.file, found.aliases)
     assert dict(list_aliases(shown).select("alias", "reference").rows()) == found.aliases
-    of_id = queries.scores(shown, ["local:trained"]).filter(value=3.0)
+    of_id = queries.scores(shown, ["local:trained"]).filter(value=2.0)
     assert of_id.select("repository", "revision").rows() == [("local:trained", "s2")]
     set_aliases(shown, {}, list(found.aliases))
     assert queries.scores(shown, ["local:x1"]).height == 1, "taken back, a name is a name"
-
-
-def test_names_without_what_they_have_in_common_are_those_models(warehouse, add_parcel):
-    for number, name in enumerate(("run-base-1", "run-wide-1", "run-deep-1", "run-base-2", "run-wide-2", "base-run")):
-        model = make_model(f"local:{name}@f00", name=name)
-        ingest_parcel(warehouse, add_parcel(make_profile(f"{RUN[:-1]}{number}", model=model)))
-    found = preview_import(warehouse, score_file(*(score(name) for name in ("base", "wide", "deep", "other"))))
-    assert found.aliases == {name: f"local:run-{name}-1" for name in ("base", "wide", "deep")}
-    assert set(found.names.filter("is_measured")["matched_by"]) == {"short_name"}
-    few = preview_import(warehouse, score_file(score("base"), score("wide")))
-    assert few.aliases == {}, "two may be of run 1 or of run 2"
 
 
 def test_all_names_that_may_be_meant_are_mapped_at_once(shown):
     store_import(shown, score_file(score("X1"), score("twin"), score("x/y")))
     assert map_suggested(shown) == {"X1": "local:x1", "twin": "hub:a/twin"}
     assert map_suggested(shown) == {} and list_aliases(shown).height == 2
-
-
-def test_what_a_preview_suggests_is_mapped_beside_the_many_names_that_ship(shown):
-    found = preview_import(shown, score_file(score("local:trainedd"), score("x/y")))
-    assert found.names.filter(name="local:trainedd")["suggestions"].to_list() == [["local:trained"]]
-    store_import(shown, found.file)
-    assert map_suggested(shown) == {"local:trainedd": "local:trained"}
 
 
 def test_a_name_that_others_mean_stays_as_it_is(shown):

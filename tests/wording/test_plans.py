@@ -24,21 +24,16 @@ def test_the_answer_comes_first():
         "model: 3 of 8 blocks can go: text 3 % harder to predict (+0.031 [+0.023, +0.039] nats per token), 39 % less time."
     )
     assert "lossless (at most 5 % harder to predict): this plan's 3 of 8 blocks." in "\n".join(told)
-    assert "  0 oooxxoxo 7" in "\n".join(told)
+    assert "goes: blocks 3–4, 6 (of 0 to 7)" in told
     assert any(re.search(r"^removed one by one.* 3–4, 6 .* the plan$", line) for line in told)
     assert any("layer 4: 128 directions suffice" in line for line in told)
 
 
-def test_the_sketch_marks_the_blocks_that_the_answer_is_about():
-    smaller = "\n".join(plan_lines(layer_plan(budget=0.015)))
-    assert (
-        smaller.startswith("model: 1 of 8 blocks can go")
-        and "  0 oooxoooo 7" in smaller
-        and "x: goes, o: stays" in smaller
-    )
-    assert "    0 oooxoooo 7" in plan_lines(layer_plan(budget=0.001, is_recommended=False, reasons=["over_budget"]))
-    refused = layer_plan(is_recommended=False, reasons=["no_better_than_random"])
-    assert "x: tried, not recommended, o: stays" in "\n".join(plan_lines(refused))
+def test_the_blocks_are_named_that_the_answer_is_about():
+    smaller = plan_lines(layer_plan(budget=0.015))
+    assert smaller[0].startswith("model: 1 of 8 blocks can go") and "goes: blocks 3 (of 0 to 7)" in smaller
+    refused = layer_plan(budget=0.001, is_recommended=False, reasons=["over_budget"])
+    assert "tried, not recommended: blocks 3 (of 0 to 7)" in plan_lines(refused)
 
 
 def test_what_is_of_the_plans_own_set_names_its_blocks_where_the_answer_is_about_others():

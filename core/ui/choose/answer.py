@@ -9,7 +9,6 @@ from typing import Any
 
 import polars as pl
 import streamlit as st
-from rich.cells import set_cell_size
 
 from core import wording
 from core.analysis import decision as decision_analysis
@@ -20,17 +19,16 @@ from core.analysis.ranking import filter_benchmark, natural_sort_key
 from core.figures import decisions as decision_figures
 from core.figures.chart_figure import bars_figure
 from core.locale import _
-from core.pilots.saved import Assumptions, Criterion
-from core.questions.choice import PilotChoice
+from core.pilots.saved import Criterion
 from core.questions.ranking_question import BY_WORD, DIMENSIONS
 from core.tables import ScoredRun, ids_of, records
 from core.ui import inputs, language, pictures, tables, url_state
-from core.ui.choose.choices import ASSUMPTION_UNITS, NUMBER_LIMITS, DecisionView
-from core.ui.language import escape
+from core.ui.choose.choices import ASSUMPTION_UNITS, NUMBER_LIMITS, DecisionView, keep_speeds, read_speeds
+from core.ui.language import as_lines, escape, show_list, show_notes
 from core.wording import answers as answer_wording
 from core.wording import decisions as decision_wording
 from core.wording.decisions import task_name, value_text
-from core.wording.labels import names_text, run_labels, share_text
+from core.wording.labels import run_labels, share_text
 from core.wording.scores import is_made_here, rank_lines
 from core.wording.verdicts import verdict_marks
 
@@ -55,26 +53,8 @@ def show_answer(view: DecisionView) -> None:
     if view.rule:
         notes = [decision_wording.other_task_text(view.rule.rule, view.task) or "", *notes]
         notes.append(decision_wording.rule_text(view.rule.rule))
-    help_ = "  \n".join(escape(line) for line in notes if line)
-    st.markdown(f"#### {ICONS[view.answer.word]} {escape(text)}", help=help_ or None)
-    for line in [*decision_wording.untested_lines(view.answer), *decision_wording.missing_lines(view.answer)]:
-        st.caption(escape(line))
-    _show_way_out(view.answer, view.context.runs)
-
-
-def _show_way_out(answer: PilotChoice, runs: pl.DataFrame) -> None:
-    """Draw a button that leaves out the models without the loss or the score that others have, where they prevent a choice."""
-    for what in ("loss", "score"):
-        lacking = list(dict.fromkeys(one.model for one in answer.missing if one.what == what))
-        rest = runs.filter(~pl.col("name").is_in(lacking))["model_id"].unique(maintain_order=True).to_list()
-        if answer.refusal == "no_criterion" and lacking and len(rest) > 1:
-            label = _("Choose without {names}").format(names=names_text(lacking, most=2))
-            st.button(escape(label), icon=":material/filter_alt:", key="without", on_click=_leave, args=(rest,))
-            return
-
-
-def _leave(model_ids: list[str]) -> None:
-    st.session_state[url_state.key("among")] = model_ids
+    st.markdown(f"#### {ICONS[view.answer.word]} {escape(text)}", help=as_lines(notes))
+    show_notes([*decision_wording.untested_lines(view.answer), *decision_wording.missing_lines(view.answer)])
 
 
 def show_choice(view: DecisionView) -> None:
@@ -101,7 +81,7 @@ def show_choice(view: DecisionView) -> None:
         ]
         heading = _("Left out: {n} model", "Left out: {n} models", n=len(reasons))
         with st.expander(heading, expanded=decision.chosen is None):
-            st.markdown("\n".join(f"- {escape(line)}" for line in reasons))
+            show_list(reasons)
 
 
 def _show_front(view: DecisionView, decision: Decision) -> None:
@@ -116,7 +96,7 @@ def _show_front(view: DecisionView, decision: Decision) -> None:
         names, key=lambda i: (decision_analysis.is_equal_for_all(decision, i), -decision.criteria[i].share, i)
     )[:2]
     if len(names) > 2:
-        with url_state.batched(), st.container(horizontal=True):
+        with url_state.batched(), inputs.row():
             y = inputs.choose_from_list(_("Upwards"), names, "up", y, width=320)
             others = {i: name for i, name in names.items() if i != y}
             x = inputs.choose_from_list(_("To the right"), others, "right", x if x != y else None, width=320)
@@ -162,44 +142,26 @@ def show_cost(view: DecisionView) -> None:
         st.caption(_("Cost needs the machine's cost per hour and each model's speed."))
     if len(view.context.costs) > len(bars.rows):
         st.caption(_("The {n} smallest of {total} models.").format(n=len(bars.rows), total=len(view.context.costs)))
-    baseline = _choose_baseline(view)
+    priced = [run_id for run_id, cost in view.context.costs.items() if cost.price is not None]
+    baseline = None
+    if len(priced) > 1:  # the run of the model in use, with which prices are compared
+        models = view.context.runs.filter(pl.col("run_id").is_in(priced))
+        names = {"": _("none")} | dict(models.select("model_id", "name").rows())
+        chosen = inputs.choose_from_list(_("Against the model in use"), names, "base", width=320)
+        baseline = next(iter(ids_of(models.filter(model_id=chosen))), None)
     if view.rule:
         st.caption(_("Assumptions of the rule."))
     else:
-        _show_assumption_inputs(assumptions)
+        st.subheader(_("Assumptions"))
+        with inputs.row():
+            for name, limits in NUMBER_LIMITS.items():
+                is_whole = isinstance(getattr(assumptions, name), int) and name not in ASSUMPTION_UNITS
+                more: dict[str, Any] = {"format": "%.0f" if is_whole else "%g", "width": 210}
+                inputs.show_number_input(decision_wording.assumption_name(name), f"a.{name}", *limits, **more)
+            label = decision_wording.assumption_name("currency")
+            st.text_input(label, key=url_state.key("a.currency"), max_chars=8, width=120)
     _show_cost_table(view, baseline)
     st.caption(decision_wording.cost_basis_text())
-
-
-def _choose_baseline(view: DecisionView) -> str | None:
-    """Return the run of the model in use, with which prices are compared."""
-    priced = [run_id for run_id, cost in view.context.costs.items() if cost.price is not None]
-    if len(priced) < 2:
-        return None
-    models = view.context.runs.filter(pl.col("run_id").is_in(priced))
-    names = {"": _("none")} | dict(models.select("model_id", "name").rows())
-    chosen = inputs.choose_from_list(_("Against the model in use"), names, "base", width=320)
-    if chosen:
-        url_state.forget("against")  # on the page Compare its run is what others are held against
-    return next(iter(ids_of(models.filter(model_id=chosen))), None)
-
-
-def _show_assumption_inputs(assumptions: Assumptions) -> None:
-    st.subheader(_("Assumptions"))
-    with st.container(horizontal=True):
-        for name, (minimum, maximum) in NUMBER_LIMITS.items():
-            is_whole = isinstance(getattr(assumptions, name), int) and name not in ASSUMPTION_UNITS
-            inputs.show_number_input(
-                decision_wording.assumption_name(name),
-                f"a.{name}",
-                minimum,
-                maximum,
-                format="%.0f" if is_whole else "%g",
-                width=210,
-            )
-        st.text_input(
-            decision_wording.assumption_name("currency"), key=url_state.key("a.currency"), max_chars=8, width=120
-        )
 
 
 def _show_cost_table(view: DecisionView, baseline: str | None) -> None:
@@ -250,21 +212,19 @@ def _show_cost_table(view: DecisionView, baseline: str | None) -> None:
 
 def _store_speeds(key: str, references: list[str], column: str) -> None:
     """Move the speeds typed into the table to the address, from which the costs are computed."""
-    speeds = dict(text.rpartition("~")[::2] for text in st.session_state.get(url_state.key("speeds"), []))
+    speeds = read_speeds()
     for row, edits in st.session_state[key]["edited_rows"].items():
         if column in edits:
-            speeds.pop(references[int(row)], None)
-            if edits[column]:
-                speeds[references[int(row)]] = f"{edits[column]:g}"
-    st.session_state[url_state.key("speeds")] = [f"{name}~{value}" for name, value in speeds.items()]
+            speeds[references[int(row)]] = edits[column] or 0.0
+    keep_speeds(speeds)
 
 
 # --- the table -------------------------------------------------------------------------------------------------------
 
 MAX_SCORES = 4
 """Scores beside the names of models that have no ranking, where none of them is asked for."""
-NAME_WIDTH, NAME_LETTERS = 157, 21
-"""Pixels of a column of names, and how many letters of them can be read there, of Japanese ones half as many."""
+NAME_WIDTH = 210
+"""Pixels of the names of models at most: so few that a phone shows a value beside them."""
 _RANKS = ("rank_low", "rank_high", "score_rank_low", "score_rank_high", "class_leader", "score_class_leader")
 
 
@@ -277,7 +237,7 @@ def show(view: DecisionView) -> None:
     selected = tables.show_plain(
         table := _table(view, rows),
         key="models",
-        column_config=tables.column_widths(table, _name_width(table[_("Model")]))
+        column_config=tables.column_widths(table, NAME_WIDTH)
         | {_("Weighted mean"): st.column_config.NumberColumn(format="%.3f")},
         on_select="rerun",
         selection_mode="multi-row",
@@ -302,16 +262,10 @@ def show(view: DecisionView) -> None:
             *rank_lines(answer),
             *notes,
         ]
-    with st.container(horizontal=True):
+    with inputs.row():
         with st.popover(_("How to read it"), icon=":material/help:"):
             st.caption(escape(wording.joined_sentences(notes)))
         tables.show_download(lambda: _download_table(view, rows), "workdim_models.csv", _("Download (CSV)"))
-
-
-def _name_width(names: pl.Series) -> int:
-    """Pixels for the names of models: so few that a phone shows a value beside them, unless they were then cut alike."""
-    are_told_apart = len({set_cell_size(name, NAME_LETTERS) for name in names}) == len(names)
-    return NAME_WIDTH if are_told_apart else tables.MAX_FIRST_WIDTH
 
 
 def _rows(view: DecisionView) -> pl.DataFrame:

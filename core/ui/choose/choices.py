@@ -23,7 +23,7 @@ from core.analysis.decision import Decision
 from core.analysis.ranking import RankingGroup, own_runs
 from core.errors import InputError
 from core.locale import _, worded
-from core.pilots.pilot import USE_CLASSES, Pilot, RegisteredPilot
+from core.pilots.pilot import USE_CLASSES, RegisteredPilot
 from core.pilots.saved import Assumptions, Direction, SavedRule, TaskName
 from core.questions import choice as choice_question
 from core.questions.choice import PilotChoice, all_models
@@ -35,7 +35,6 @@ from core.questions.ranking_question import (
     REGISTERED_DIMENSION,
     Population,
     RankingQuestion,
-    find_group,
     group_key,
 )
 from core.registry.protocols import REFERENCE, SPECIFICATIONS, Specification
@@ -74,8 +73,6 @@ class DecisionView:
     use_class: str
     rule: SavedRule | None
     """The saved rule that is applied; None for criteria stated on the page."""
-    rules: list[SavedRule]
-    """All saved rules."""
     ranked: RankingView
     """What is known of dimension and score; its question is asked for each task."""
 
@@ -101,16 +98,18 @@ def choose_view(pilot: RegisteredPilot | None, *, relates: bool = False) -> Deci
     `choose_ranking`."""
     with url_state.batched():
         above = st.container()
-        with st.container(horizontal=True, vertical_alignment="bottom"):
-            in_sight = st.container(horizontal=True, vertical_alignment="bottom", width="content")
+        with inputs.row():
+            in_sight = inputs.row(width="content")
             use = st.container(width="content")
             by = st.popover(_("Criteria"), icon=":material/balance:")
             settings = st.popover(_("Settings"), icon=":material/tune:")
         with in_sight:
             ranked = choose_ranking(pilot, above, settings, relates=relates)
-        rules = reads.lists().rules
+        saved = {one.rule_id: one for one in reads.lists().rules}
+        names = {key: decision_wording.rule_name(one) for key, one in saved.items()}
         with by:
-            rule = _choose_rule(rules, above)
+            names = {STATED: _("criteria stated here")} | names
+            rule = saved.get(inputs.choose_by_id(_("Rule"), names, "rule", above=above, width=210))
         assumptions = rule.rule.assumptions if rule else _read_assumptions()
         context = _whole_context(ranked.question if ranked.group_answer else None, assumptions)
         # The rows as they are asked for: a specification has changed their dimension.
@@ -143,7 +142,7 @@ def choose_view(pilot: RegisteredPilot | None, *, relates: bool = False) -> Deci
         task, criteria = answer.choice.task, list(answer.choice.decision.criteria)
     else:
         task = task or choice_question.task_of(criteria)
-    return DecisionView(context, criteria, task, answer, message, assumptions, use_class, rule, rules, ranked)
+    return DecisionView(context, criteria, task, answer, message, assumptions, use_class, rule, ranked)
 
 
 @reads.cached(8)
@@ -153,14 +152,6 @@ def _whole_context(question: RankingQuestion | None, assumptions: Assumptions) -
     runs = choice_question.all_models(reads.evidence()) if group is None else group.rows
     scores, speeds = reads.evidence().scores, reads.speeds(ids_of(runs))
     return criteria_analysis.choice_context(runs, scores, speeds, assumptions, comparable=group is not None)
-
-
-def _choose_rule(rules: list[SavedRule], above: Any) -> SavedRule | None:
-    """Return a saved rule, or None for the criteria stated on the page; what the link says wrongly is drawn `above`."""
-    saved = {rule.rule_id: rule for rule in rules}
-    names = {STATED: _("criteria stated here")} | {key: decision_wording.rule_name(rule) for key, rule in saved.items()}
-    chosen = inputs.choose_by_id(_("Rule"), names, "rule", above=above, width=210)
-    return saved.get(chosen)
 
 
 def _choose_task(context: ChoiceContext, rule: SavedRule | None) -> Mapping[str, Any] | None:
@@ -173,7 +164,7 @@ def _choose_task(context: ChoiceContext, rule: SavedRule | None) -> Mapping[str,
     if not offered:
         return None
     learned = rule.rule.task
-    default = next((key for key, row in offered.items() if learned and learned.is_met_by(row)), next(iter(offered)))
+    default = next((key for key, row in offered.items() if learned and learned.is_met_by(row)), None)
     names = {key: decision_wording.task_name(row) for key, row in offered.items()}
     return offered[inputs.choose_from_list(_("Task"), names, "task", default, width=230)]
 
@@ -188,30 +179,23 @@ def _choose_subset(runs: pl.DataFrame) -> pl.DataFrame:
     names = dict(runs.sort(ranking.natural_sort_key()).select("model_id", "name").rows())
     if len(names) < 3:
         return runs
-    width = 320 if url_state.requested("among") else 140  # beside a name there is room for nothing else
-    chosen = inputs.choose_many(_("Only these models"), names, "among", placeholder=_("all"), width=width)
+    chosen = inputs.choose_many(_("Only these models"), names, "among", placeholder=_("all"), width=230)
     return runs.filter(pl.col("model_id").is_in(chosen)) if chosen else runs
 
 
-def _offered(
-    context: ChoiceContext, question: RankingQuestion, use_class: str
-) -> tuple[dict[str, ResolvedCriterion], list[str]]:
-    """`choice.offer_criteria`, the score of the ranking first; where no source states its better end, the pilot may. Models that
-    do not compare have no ranking: the verb `choose` begins with the same."""
-    if not context.comparable:
-        return choice_question.offer_criteria(context, use_class=use_class)
-    population = reads.population(question)
-    known = population.higher_is_better
-    direction: Direction | None = None if known is None else "higher" if known else "lower"
-    return choice_question.offer_criteria(context, population.benchmark, direction, use_class)
-
-
 def _choose_criteria(context: ChoiceContext, question: RankingQuestion, use_class: str) -> list[ResolvedCriterion]:
-    """Return the criteria with weights and thresholds."""
-    available, default = _offered(context, question, use_class)
+    """Return the criteria with weights and thresholds: at first the score of the ranking; where no source states its better end,
+    the pilot may. Models that do not compare have no ranking: the verb `choose` begins with the same."""
+    benchmark: Mapping[str, Any] | None = None
+    direction: Direction | None = None
+    if context.comparable:
+        population = reads.population(question)
+        benchmark, known = population.benchmark, population.higher_is_better
+        direction = None if known is None else "higher" if known else "lower"
+    available, default = choice_question.offer_criteria(context, benchmark, direction, use_class)
     names = {key: decision_wording.criterion_name(criterion) for key, criterion in available.items()}
     help_ = _("At first: the score in sight; else the loss on a common text; else all scores alike.")
-    keys = inputs.choose_many(_("Criteria"), names, "by", default, hides_default=True, help=help_)
+    keys = inputs.choose_many(_("Criteria"), names, "by", default, help=help_)
     chosen = [available[key] for key in keys]
     n = criteria_analysis.count_related_models(context, choice_question.task_of(chosen))
     for i, criterion in enumerate(chosen):
@@ -264,7 +248,7 @@ def _read_assumptions() -> Assumptions:
             values[name] = round(value * unit) if isinstance(default, int) else float(value)
     currency = url_state.restore_text("a.currency", defaults.currency).strip()
     url_state.publish("a.currency", currency)
-    return Assumptions(**values, currency=currency or defaults.currency, speeds=_read_speeds())
+    return Assumptions(**values, currency=currency or defaults.currency, speeds=read_speeds())
 
 
 NUMBER_LIMITS: dict[str, tuple[float | None, float | None]] = {
@@ -281,7 +265,7 @@ NUMBER_LIMITS: dict[str, tuple[float | None, float | None]] = {
 """Assumptions that are numbers, with their limits, in the order of their inputs."""
 
 
-def _read_speeds() -> dict[str, float]:
+def read_speeds() -> dict[str, float]:
     """The speeds of the address, each `reference~tokens per second`."""
     speeds = {}
     for text in url_state.requested("speeds"):
@@ -289,10 +273,14 @@ def _read_speeds() -> dict[str, float]:
         with suppress(ValueError):
             if name.strip() and 0 < float(value) < 1e12:
                 speeds[name] = float(value)
-    kept = [f"{name}~{value:g}" for name, value in speeds.items()]
+    keep_speeds(speeds)
+    return speeds
+
+
+def keep_speeds(speeds: Mapping[str, float]) -> None:
+    kept = [f"{name}~{value:g}" for name, value in speeds.items() if value]
     st.session_state[url_state.key("speeds")] = kept
     url_state.publish("speeds", kept)
-    return speeds
 
 
 # --- models ----------------------------------------------------------------------------------------------------------
@@ -334,7 +322,7 @@ def choose_ranking(pilot: RegisteredPilot | None, above: Any, settings: Any, *, 
     grouped = reads.population(RankingQuestion(pilot=pilot, cloud=cloud))
     runs = all_models(reads.evidence())
     own = own_runs(runs)
-    group = choose_group(grouped, names_to_choose(grouped, own if pilot is None else own.clear()), above)
+    group = choose_group(names_to_choose(grouped, own if pilot is None else own.clear()), above)
     runs = own if group == OWN else runs
     if group == OWN and relates:
         question = own_question(cloud)
@@ -347,16 +335,35 @@ def choose_ranking(pilot: RegisteredPilot | None, above: Any, settings: Any, *, 
     question = RankingQuestion(pilot=pilot, cloud=cloud, group=key, ignores_pilots=group == COMPARABLE)
     with settings:
         question = replace(question, include_vetoed=_choose_vetoed(grouped))
-        question = replace(question, include_partial=_choose_partial(reads.population(question).n_partial))
+        if n := reads.population(question).n_partial:
+            help_ = _("Part of a benchmark is not the whole's score.")
+            partial = inputs.choose_yes_no(_("Partial runs too ({n})").format(n=n), "partial", False, help=help_)
+            question = replace(question, include_partial=partial)
     question = _choose_score(question, reads.population(question), pilot or grouped.registration.registered_pilot)
-    if group == ANSWERED and question != grouped.asked:  # named, it stays the one compared
-        question = replace(question, group=named_group(grouped))
+    if group == ANSWERED and question != grouped.asked and grouped.group and grouped.pilot is None:
+        # Named, it stays the one compared, whatever is asked of it; a pilot names its models itself.
+        question = replace(question, group=group_key(grouped.group))
     with settings:
         names = {key: answer_wording.dimension_name(key) for key in DIMENSIONS}
         dimension = inputs.choose_from_list(_("Dimension"), names, "dimension", REGISTERED_DIMENSION, width=190)
         question = replace(question, dimension=dimension)
         population = reads.population(question)
-        rows, specification = _choose_filters(population, above)
+        filters: list[run_choice.Filter] = [
+            ("family", "family", _("Model family"), "", []),
+            ("architecture", "architecture", _("Architecture"), "", []),
+            ("tuning", "tuning", _("Base or instruct"), "relation", []),
+            ("language", "corpus_language", _("Language of the text"), "language", []),
+            *run_choice.judged_filters(),
+        ]
+        rows = population.rows.with_columns(tuning=pl.col("base_relation").fill_null(NOT_INSTRUCT))
+        rows, _others, told = run_choice.choose_filters(rows, filters)
+        tags = sorted({tag for tags in rows["tags"] for tag in tags})
+        if tags and (chosen := inputs.choose_many(_("Tag"), tags, "tag", placeholder=_("all"))):
+            rows = rows.filter(pl.col("tags").list.set_intersection(chosen).list.len() > 0)
+            told.append(_("Tag"))
+        specification = _choose_specification(population)
+    with above:
+        run_choice.show_filters(told, rows.height, population.rows.height)
     if is_reference := specification == REFERENCE:
         full_answer = reads.answer(question)
     else:
@@ -382,51 +389,22 @@ def names_to_choose(grouped: Population, own: pl.DataFrame) -> dict[str, str]:
     if (n := own["model_id"].n_unique()) < 2:
         return names
     mine = {OWN: _("my models ({n})").format(n=n)}
-    return names | mine if _is_own(grouped) else mine | names
+    is_own = 2 * own_runs(grouped.rows).height >= grouped.rows.height > 0
+    return names | mine if is_own else mine | names
 
 
-def _is_own(population: Population) -> bool:
-    """Whether at least half of the compared models were measured here."""
-    return 2 * own_runs(population.rows).height >= population.rows.height > 0
-
-
-def choose_group(population: Population, names: Mapping[str, str], above: Any) -> str:
-    """Return one of the groups of `names`; what the address or the last choice asks for in vain is drawn `above`.
-
-    Groups on words are others than those on types: a group chosen for the one becomes that of the other in which most of its
-    models stand.
-    """
+def choose_group(names: Mapping[str, str], above: Any) -> str:
+    """Return one of the groups of `names`; what the address or the last choice asks for in vain is drawn `above`."""
     default = next(iter(names), ANSWERED)
     asked = url_state.asked("group")
     if asked is not None and asked not in (ANSWERED, COMPARABLE, ANY, OWN, *names):
-        groups = offered_groups(population)
-        other_points = BY_WORD if population.asked.cloud == BY_TYPE else BY_TYPE
-        others = offered_groups(reads.population(replace(population.asked, cloud=other_points)))
-        chosen = find_group([*groups.values(), *others.values()], asked)
-        run_ids = set() if chosen is None else set(ids_of(chosen.rows))
-        n_shared = {name: len(run_ids & set(ids_of(group.rows))) for name, group in groups.items()}
-        if any(n_shared.values()):
-            url_state.choose("group", max(n_shared, key=n_shared.__getitem__))
+        if url_state.from_link("group") is None:  # kept from another pilot, or from other points
+            told = _("The models chosen before are not among these.")
         else:
-            above.warning(escape(_missing_group_text(asked, chosen, names.get(default))), icon=":material/link_off:")
+            told = _("The link's group is not here: {names}.").format(names=asked)
+        shown = _("Shown: {group}.").format(group=names[default]) if names else ""
+        above.warning(escape(wording.joined_sentences((told, shown))), icon=":material/link_off:")
     return inputs.choose_from_list(_("Compared models"), names, "group", width=400) if len(names) > 1 else default
-
-
-def _missing_group_text(asked: str, chosen: RankingGroup | None, shown: str | None) -> str:
-    if chosen is not None:
-        template = _("No two models of {group} share words.")
-        sentence = template.format(group=run_wording.group_name(chosen))
-    elif url_state.from_link("group") is None:  # kept from another pilot
-        sentence = _("The models chosen before are not among these.")
-    else:
-        sentence = _("The link's group is not here: {names}.").format(names=asked)
-    return wording.joined_sentences((sentence, _("Shown: {group}.").format(group=shown) if shown else ""))
-
-
-def named_group(population: Population) -> str | None:
-    """The key of a population's group, so that it stays the one compared whatever is asked of it; a pilot names its models
-    itself."""
-    return group_key(population.group) if population.group and population.pilot is None else None
 
 
 def offered_groups(population: Population) -> dict[str, RankingGroup]:
@@ -457,23 +435,15 @@ def with_runs_of(population: Population, runs: pl.DataFrame) -> pl.DataFrame:
 
 
 def ranking_params(benchmark: str, metric: str) -> dict[str, str] | None:
-    """The address of this page with a score: in the group in which most models have it, but of the reader's models where two
-    of them have it and that group is of others; None where no group has it."""
-    evidence = reads.evidence()
-    of_score = evidence.scores.filter(benchmark=benchmark, metric=metric)
-    own = ranking.with_scores(own_runs(all_models(evidence)), of_score)
-    own = own.filter(pl.col("score_match").is_in(ranking.OWN_MATCHES))
+    """The address of this page with a score, in the group in which most models have it; None where no group has it."""
     try:
         population = reads.population(RankingQuestion(benchmark=benchmark, metric=metric))
     except InputError:  # of models that are hidden, for example
         return None
-    if own["model_id"].n_unique() > 1 and not _is_own(population):
-        group, score = OWN, ranking.list_benchmarks(own).row(0, named=True)
-    elif population.benchmark is not None and population.group is not None:
-        group, score = group_key(population.group), population.benchmark
-    else:
+    if population.benchmark is None or population.group is None:
         return None
-    return {"pilot": inputs.ALL, "score": ranking.score_key(score), "group": group}
+    score = ranking.score_key(population.benchmark)
+    return {"pilot": inputs.ALL, "score": score, "group": group_key(population.group)}
 
 
 def group_names(population: Population) -> dict[str, str]:
@@ -507,14 +477,6 @@ def _choose_vetoed(grouped: Population) -> bool:
     return inputs.choose_yes_no(label, "vetoed", default=False, help=help_.format(runs=escape(_("; ").join(vetoes))))
 
 
-def _choose_partial(n: int) -> bool:
-    """Return whether scores of partial runs are included; drawn only where there are some."""
-    if not n:
-        return False
-    help_ = _("Part of a benchmark is not the whole's score.")
-    return inputs.choose_yes_no(_("Partial runs too ({n})").format(n=n), "partial", False, help=help_)
-
-
 def _choose_score(question: RankingQuestion, population: Population, pilot: RegisteredPilot | None) -> RankingQuestion:
     """Return the question about a chosen score (benchmark, metric, filter, shots).
 
@@ -526,54 +488,18 @@ def _choose_score(question: RankingQuestion, population: Population, pilot: Regi
     default = ranking.score_key(population.benchmark) if population.benchmark else next(iter(rows))
     n_suites = Counter(key.rpartition("~")[0] for key in rows)
 
-    labels = {
-        key: score_label(row, population.pilot, with_suite=n_suites[key.rpartition("~")[0]] > 1)
-        for key, row in rows.items()
-    }
+    labels = {}
+    for key, row in rows.items():
+        name = row_benchmark_name(row)
+        title = _(", ").join([name, row["suite"]]) if n_suites[key.rpartition("~")[0]] > 1 else name
+        labels[key] = _("{name} (models: {n})").format(name=title, n=row["n_models"])
+        if population.pilot is not None:
+            mark = _("registered") if population.pilot.benchmark.is_met_by(row) else _("exploratory")
+            labels[key] += f" – {mark}"
     chosen = inputs.choose_from_list(_("Score"), labels, "score", default, width=310)
     if population.benchmark is not None and chosen == ranking.score_key(population.benchmark):
         return question
     return replace(question, pilot=pilot).with_score(rows[chosen])
-
-
-def score_label(row: dict[str, Any], pilot: Pilot | None = None, *, with_suite: bool = False) -> str:
-    """The name of a score with its number of models, and whether a pilot registered it."""
-    name = row_benchmark_name(row)
-    title = _(", ").join([name, row["suite"]]) if with_suite else name
-    label = _("{name} (models: {n})").format(name=title, n=row["n_models"])
-    if pilot is None:
-        return label
-    mark = _("registered") if pilot.benchmark.is_met_by(row) else _("exploratory")
-    return f"{label} – {mark}"
-
-
-def _choose_filters(population: Population, above: Any) -> tuple[pl.DataFrame, Specification]:
-    """Return the models that pass the filters, and the specification of the dimension; a filter with one option is not
-    drawn. Which filters are on is drawn `above`."""
-    sizes = run_choice.choose_sizes(population.rows)
-    rows = population.rows.filter(*sizes).with_columns(tuning=pl.col("base_relation").fill_null(NOT_INSTRUCT))
-    told = [_("Parameters")] if sizes else []
-    filters: list[tuple[str, str, str, str, list[str]]] = [  # as `judged_filters`
-        ("family", "family", _("Model family"), "", []),
-        ("architecture", "architecture", _("Architecture"), "", []),
-        ("tuning", "tuning", _("Base or instruct"), "relation", []),
-        ("language", "corpus_language", _("Language of the text"), "language", []),
-        *run_choice.judged_filters(),
-    ]
-    for name, column, label, kind, order in filters:
-        places = {value: place for place, value in enumerate(order)}
-        values = sorted(rows[column].drop_nulls().unique(), key=lambda key: (places.get(key, len(places)), key))
-        names = wording.names(kind, values)
-        if len(values) > 1 and (chosen := inputs.choose_many(label, names, name, placeholder=_("all"))):
-            rows = rows.filter(pl.col(column).is_in(chosen))
-            told.append(label)
-    tags = sorted({tag for tags in rows["tags"] for tag in tags})
-    if tags and (chosen := inputs.choose_many(_("Tag"), tags, "tag", placeholder=_("all"))):
-        rows = rows.filter(pl.col("tags").list.set_intersection(chosen).list.len() > 0)
-        told.append(_("Tag"))
-    with above:
-        run_choice.show_filters(told, rows.height, population.rows.height)
-    return rows, _choose_specification(population)
 
 
 def _choose_specification(population: Population) -> Specification:

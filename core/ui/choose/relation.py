@@ -4,8 +4,7 @@ its choice holds on other tasks and texts.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from datetime import date
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -15,6 +14,7 @@ import streamlit as st
 from core import wording
 from core.analysis.criteria import score_key
 from core.analysis.decision import Decision
+from core.analysis.ranking import RankingGroup
 from core.figures import decisions as decision_figures
 from core.figures.scores import relation_chart
 from core.figures.svg import visual_svg
@@ -29,11 +29,10 @@ from core.registry.published import CLAIMS
 from core.tables import Run, records
 from core.ui import inputs, pictures, reads, run_choice, tables, url_state
 from core.ui.choose.choices import DecisionView
-from core.ui.language import escape
+from core.ui.language import as_lines, escape, show_list, show_notes
 from core.wording import answers as answer_wording
 from core.wording import decisions as decision_wording
 from core.wording import runs as run_wording
-from core.wording.labels import day
 from core.wording.scores import p_number_text, score_flag_lines, stated_text
 
 SIZE = (900, 440)
@@ -80,11 +79,11 @@ def show(view: DecisionView) -> None:
         return
     _show_figure(answer)
     for one in _told(answer, view.ranked.pilot).values():
-        st.caption("  \n".join(map(escape, answer_wording.note_lines(one))))
+        st.caption(as_lines(answer_wording.note_lines(one)))
     if unfolded := inputs.unfolded(_("Coefficients, controls for size, single models"), "coefficients"):
-        unfolded.markdown("\n".join(f"- {escape(line)}" for line in answer_wording.detail_lines(answer)))
-    for note in source_texts(answer.population.rows):
-        st.caption(note)
+        with unfolded:
+            show_list(answer_wording.detail_lines(answer))
+    show_notes(source_texts(answer.population.rows))
     if view.ranked.group_answer:
         _show_other_groups(view.ranked.group_answer)
     _show_published(answer)
@@ -123,19 +122,11 @@ def source_texts(rows: pl.DataFrame) -> list[str]:
     for name, licence, as_of, flags in rows.head(MAX_GROUPS).select(columns).rows():
         told = [_("Scores from {source}, licence: {licence}.").format(source=name, licence=stated_text(licence))]
         if as_of:
-            told.append(_("As of {date}.").format(date=_day_text(as_of)))
+            told.append(_("As of {date}.").format(date=as_of))
         if remarks := [flag.rstrip(".。") for flag in score_flag_lines(flags)]:
             told.append(_("Remarks on them: {flags}.").format(flags="; ".join(remarks)))
-        texts.append(escape(wording.joined_sentences(told)))
+        texts.append(wording.joined_sentences(told))
     return texts
-
-
-def _day_text(as_of: str) -> str:
-    """The day of a source in words; as it stands there where it is none."""
-    try:
-        return day(date.fromisoformat(as_of[:10]))
-    except ValueError:
-        return as_of
 
 
 def _show_other_groups(answer: Answer) -> None:
@@ -150,36 +141,29 @@ def _show_other_groups(answer: Answer) -> None:
         for other in others[:MAX_GROUPS]:
             name, models = run_wording.group_name(other.group), run_wording.group_models_text(other.group)
             st.markdown(f"**{escape(name)}** – {escape(models)}  \n{escape(run_wording.group_advice_text(other))}")
-            if params := _measure_params(other, answer):
+            if params := _measure_params(other, answer.group):
                 inputs.show_link("measure", _("Measure them so"), "science", **params)
         if len(others) > MAX_GROUPS:
             st.caption(_("and {n} more").format(n=len(others) - MAX_GROUPS))
 
 
-def _measure_params(other: OtherGroup, answer: Answer) -> dict[str, str]:
+def _measure_params(other: OtherGroup, group: RankingGroup) -> dict[str, str]:
     """Parameters of a link that measures a group so that it can be compared: models, text, protocol and seed.
 
     Empty where measuring would not help, or where the models lie in local folders.
     """
-    if not (other.can_be_measured or other.can_meet_on_words) or answer.group is None:
-        return {}
-    rows = [
-        one for group in (other.group, answer.group)[: 1 + other.can_meet_on_words] for one in records(group.rows, Run)
-    ]
+    groups = [other.group, group] if other.can_meet_on_words else [other.group] if other.can_be_measured else []
     names = [
         "@".join(filter(None, (row.reference, row.requested_revision)))
-        for row in rows
+        for one in groups
+        for row in records(one.rows, Run)
         if not row.reference.startswith(LOCAL)
     ]
-    run = records(answer.group.rows.head(1), Run)[0]
-    if len(names) < (2 if other.can_meet_on_words else 1):
+    if len(names) < max(1, len(groups)):
         return {}
-    return {
-        "models": url_state.join_values(list(dict.fromkeys(names[:MAX_PREFILLED]))),
-        "text": run.corpus_name,
-        "protocol": run.protocol,
-        "seed": str(run.seed),
-    }
+    (run,) = records(group.rows.head(1), Run)
+    models = url_state.join_values(list(dict.fromkeys(names[:MAX_PREFILLED])))
+    return {"models": models, "text": run.corpus_name, "protocol": run.protocol, "seed": str(run.seed)}
 
 
 def _show_published(answer: Answer) -> None:
@@ -224,13 +208,22 @@ def show_by_task(view: DecisionView) -> None:
         return
     if not view.context.comparable:
         st.caption(_("These dimensions do not compare; each task's choice:"))
-        tables.show(_choice_table(view, tasks), "task table")
+        lines = [(decision_wording.task_name(task), str(task["n_models"]), [task]) for task in tasks]
+        lines += [(_("all tasks together"), "", tasks)] if len(tasks) > 1 else []
+        chosen = [
+            generality.decide_by_benchmarks(view.context, by, view.criteria, view.use_class) for *_head, by in lines
+        ]
+        columns = {
+            _("Task"): [name for name, *_more in lines],
+            _("Models"): [n for _name, n, _by in lines],
+            _("The criteria choose"): list(map(decision_wording.standing_text, chosen)),
+        }
+        tables.show(columns, "task table")
     else:
         comparison = _over_tasks(view)
         chart = decision_figures.task_chart(comparison)
         pictures.plot(chart, "tasks", 174 + 44 * len(comparison.tasks))
-        for line in answer_wording.pooled_relation_lines(comparison):
-            st.caption(escape(line))
+        show_notes(answer_wording.pooled_relation_lines(comparison))
         tables.show(_task_table(comparison), "task table")
         if len(comparison.tasks) > 1:
             st.caption(escape(answer_wording.many_tasks_text()))
@@ -244,39 +237,28 @@ def _over_tasks(view: DecisionView) -> OverTasks:
     return generality.compare_over_tasks(answers, view.context, view.criteria, view.use_class)
 
 
-def _choice_table(view: DecisionView, tasks: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
-    """One line per task, and one of all together: how many models have its score, and the model chosen by it."""
-
-    def standing(chosen_by: Sequence[Mapping[str, Any]]) -> str:
-        decision = generality.decide_by_benchmarks(view.context, chosen_by, view.criteria, view.use_class)
-        return decision_wording.standing_text(decision)
-
-    rows = [(decision_wording.task_name(task), str(task["n_models"]), standing([task])) for task in tasks]
-    rows += [(_("all tasks together"), "", standing(tasks))] if len(tasks) > 1 else []
-    return pl.DataFrame(rows, schema=[_("Task"), _("Models"), _("The criteria choose")], orient="row")
-
-
 def _task_table(comparison: OverTasks) -> pl.DataFrame:
     """One line per task, and one of all together: relation of dimension and score, and the model chosen."""
-    pooled_tasks = comparison.pooled.tasks if comparison.pooled else {}
-    rows: list[tuple[str, ...]] = []
-    for task in comparison.tasks:
-        relation, pooled = task.answer.relation, pooled_tasks.get(task.key)
-        rows.append(
-            (
-                decision_wording.task_name(task.benchmark),
-                str(relation.n),
-                answer_wording.answer_word(task.answer),
-                answer_wording.coefficient_text(relation.rho, relation.lower, relation.upper),
-                "–" if task.p is None else p_number_text(task.p),
-                answer_wording.coefficient_text(pooled.rho, pooled.lower, pooled.upper) if pooled else "–",
-                decision_wording.standing_text(task.decision),
-            )
-        )
+
+    def rho(found: Any) -> str:
+        return answer_wording.coefficient_text(found.rho, found.lower, found.upper) if found else "–"
+
     mean = comparison.pooled
+    rows = [
+        (
+            decision_wording.task_name(task.benchmark),
+            str(task.answer.relation.n),
+            answer_wording.answer_word(task.answer),
+            rho(task.answer.relation),
+            "–" if task.p is None else p_number_text(task.p),
+            rho(mean.tasks.get(task.key) if mean else None),
+            decision_wording.standing_text(task.decision),
+        )
+        for task in comparison.tasks
+    ]
     if comparison.decision or (mean and mean.n_tasks > 1):
-        rho = answer_wording.coefficient_text(mean.rho, mean.lower, mean.upper) if mean else "–"
-        rows.append((_("all tasks together"), "", "", rho, "", "", decision_wording.standing_text(comparison.decision)))
+        together = decision_wording.standing_text(comparison.decision)
+        rows.append((_("all tasks together"), "", "", rho(mean), "", "", together))
     titles = [
         _("Task"),
         _("Models"),
@@ -296,9 +278,8 @@ def show_other_texts(view: DecisionView) -> None:
     of_texts = runs.unique("corpus_id").select("corpus_id", "corpus_name", "corpus_language", "corpus_domain")
     texts = {key: wording.text_name(*described) for key, *described in of_texts.rows()}
     _show_order(generality.order_over_texts(runs), texts, _("Place (1 = largest)"), "texts", view.decision)
-    for agreement in generality.verdict_agreements(runs):
-        if agreement.n_models or agreement.n_undecided:
-            st.caption(escape(answer_wording.agreement_text(agreement)))
+    agreements = (one for one in generality.verdict_agreements(runs) if one.n_models or one.n_undecided)
+    show_notes(map(answer_wording.agreement_text, agreements))
     if not view.context.comparable:
         return
     st.subheader(_("Models on several tasks"))

@@ -20,7 +20,7 @@ from core.pilots.saved import Rule, SavedRule, parse_rule, to_toml
 from core.tables import RuleChoiceRow
 from core.ui import inputs, language, reads, tables, url_state
 from core.ui.choose.choices import DecisionView, task_name
-from core.ui.language import escape
+from core.ui.language import escape, show_error, show_notes
 from core.warehouse import people
 from core.wording import decisions as decision_wording
 
@@ -32,8 +32,8 @@ _ERROR = "choose told"
 def show_rules(view: DecisionView) -> None:
     """Draw the saved rules, and the actions on the chosen one."""
     if error := st.session_state.pop(_ERROR, None):
-        st.error(escape(error), icon=":material/error:")
-    if view.rules:
+        show_error(error)
+    if rules := reads.lists().rules:
         columns = {
             _("Rule"): decision_wording.rule_name,
             _("Was right"): lambda saved: decision_wording.track_record_text(track_record(saved.choices)),
@@ -42,7 +42,7 @@ def show_rules(view: DecisionView) -> None:
             _("Use class"): lambda saved: wording.name("use_class", saved.rule.use_class),
             _("Saved"): lambda saved: language.local_time(saved.at, in_table=True),
         }
-        tables.show(tables.of(view.rules, columns), "rules")
+        tables.show(tables.of(rules, columns), "rules")
     else:
         st.info(_("No rule is saved."))
     if view.rule:
@@ -54,7 +54,7 @@ def show_rules(view: DecisionView) -> None:
 
 @inputs.hidden_when_read_only
 def _show_rule_actions(view: DecisionView, rule: SavedRule) -> None:
-    with st.container(horizontal=True, vertical_alignment="center"):
+    with inputs.row("center"):
         if decision := view.decision:
 
             def keep() -> None:  # the choice is made at the click, not when its page was drawn
@@ -85,9 +85,8 @@ def _show_past_choice(rule: SavedRule, choice: RuleChoiceRow) -> None:
         day, task = language.local_time(choice.chosen_at), choice.task or _("none")
         date_and_task = _("{day}, task {task}").format(day=day, task=task)
         st.markdown(f"**{escape(decision_wording.choice_text(choice))}** · {escape(date_and_task)}")
-        for line in filter(None, (decision_wording.reason_text(key) for key in choice.reasons)):
-            st.caption(escape(line))
-        with st.container(horizontal=True, vertical_alignment="bottom"):
+        show_notes(map(decision_wording.reason_text, choice.reasons))
+        with inputs.row():
             if choice.outcome:
                 name = wording.name("rule_outcome", choice.outcome)
                 outcome = _("Outcome: {outcome}.").format(outcome=name)
@@ -115,7 +114,7 @@ def _change_button(label: str, change: Callable[[], Any], **more: Any) -> None:
         try:
             change()
         except WorkdimError as error:
-            st.session_state[_ERROR] = str(error)
+            st.session_state[_ERROR] = error
 
     st.button(label, on_click=act, **more)
 
@@ -127,24 +126,19 @@ def _show_save_form(view: DecisionView) -> None:
         return
 
     def save() -> None:
-        saved = people.save_rule(reads.warehouse(), _stated_rule(view, name.strip(), note.strip() or None))
+        criteria = []
+        for criterion in view.criteria:  # the score of the page's task is that of any task, others keep their benchmark
+            is_task = criterion.benchmark is not None and criterion.benchmark is view.task
+            criteria.append(replace(criterion.criterion, benchmark=None if is_task else task_name(criterion.benchmark)))
+        stated = view.use_class, tuple(criteria), task_name(view.task), view.assumptions
+        saved = people.save_rule(reads.warehouse(), Rule(name.strip(), *stated, note.strip() or None))
         st.session_state[url_state.key("rule")] = saved.rule_id
 
     st.subheader(_("Save the criteria stated here"))
-    with st.container(horizontal=True, vertical_alignment="bottom"):
+    with inputs.row():
         name = st.text_input(_("Name of the rule"), key="rule name", max_chars=MAX_NAME, width=320)
         note = st.text_input(_("Note"), key="rule note", width=320)
         _change_button(_("Save as a rule"), save, icon=":material/save:", disabled=not name.strip())
-
-
-def _stated_rule(view: DecisionView, name: str, note: str | None) -> Rule:
-    """The criteria of the page as a rule: the score of the page's task is that of any task, others keep their benchmark."""
-    criteria = []
-    for criterion in view.criteria:
-        is_task = criterion.benchmark is not None and criterion.benchmark is view.task
-        benchmark = None if criterion.benchmark is None or is_task else task_name(criterion.benchmark)
-        criteria.append(replace(criterion.criterion, benchmark=benchmark))
-    return Rule(name, view.use_class, tuple(criteria), task_name(view.task), view.assumptions, note)
 
 
 @inputs.hidden_when_read_only

@@ -11,7 +11,7 @@ import polars as pl
 import streamlit as st
 
 from core import wording
-from core.analysis.differences import PairedComparison, QuestionSet, compare_all_answers
+from core.analysis.differences import compare_all_answers
 from core.errors import InputError
 from core.figures import scores as score_figures
 from core.figures.chart_figure import bars_figure
@@ -22,7 +22,7 @@ from core.scores.score_rows import BENCHMARK, MODEL, metrics_without_direction, 
 from core.scores.table import csv_template
 from core.ui import inputs, language, pictures, reads, tables, url_state
 from core.ui.choose.choices import ranking_params
-from core.ui.language import button_label, escape
+from core.ui.language import button_label, escape, show_error, show_notes
 from core.warehouse import stored_scores
 from core.warehouse.aliases import set_aliases
 from core.warehouse.stored_scores import ImportPreview
@@ -35,15 +35,9 @@ MAX_ROWS = 1_000
 
 
 def show_all() -> None:
-    """Draw every score of the warehouse, searched by words and by benchmark."""
+    """Draw every score of the warehouse, searched by words."""
     rows = reads.all_scores()
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        words = st.text_input(
-            _("Find"), key=url_state.key("words"), placeholder=_("model, benchmark, source"), width=320
-        )
-        benchmarks = rows["benchmark"].unique().sort().to_list()
-        chosen = inputs.choose_many(_("Benchmarks"), benchmarks, "benchmarks", placeholder=_("all"), width=320)
-    rows = rows.filter(pl.col("benchmark").is_in(chosen)) if chosen else rows
+    words = st.text_input(_("Find"), key=url_state.key("words"), placeholder=_("model, benchmark, source"), width=320)
     rows = inputs.matching_rows(rows, words, "repository", "name_in_source", "benchmark", "metric", "source")
     st.caption(
         _("Scores: {n}, the first {shown} drawn.").format(n=f"{rows.height:,}", shown=min(MAX_ROWS, rows.height))
@@ -60,7 +54,7 @@ def show_all() -> None:
         _("Source"): drawn["source"],
         _("As of"): drawn["as_of"],
     }
-    tables.show(tables.without_empty(table), "scores all")
+    tables.show(table, "scores all")
     tables.show_download(rows, "workdim_scores.csv", _("Download these scores (CSV)"))
 
 
@@ -92,7 +86,7 @@ def show_files() -> None:
         _("Imported"): [language.local_time(time, in_table=True) for time in files["imported_at"]],
         "SHA-256": files["file_sha256"].str.head(12),
     }
-    tables.show(pl.DataFrame(table), "scores imported")
+    tables.show(table, "scores imported")
     _show_removal(files)
 
 
@@ -102,7 +96,7 @@ def _show_removal(files: pl.DataFrame) -> None:
         sha: f"{name} · {language.local_time(at)} · {sha[:12]}"
         for sha, name, at in files.select("file_sha256", "file_name", "imported_at").rows()
     }
-    with st.container(horizontal=True, vertical_alignment="bottom"):
+    with inputs.row():
         chosen = st.selectbox(
             _("File to remove"), list(labels), key="scores to remove", width=480, format_func=labels.__getitem__
         )
@@ -138,7 +132,7 @@ def show_conflicts() -> None:
         **condition_columns(rows),
         _("Settings"): [wording.score_settings_text(dtype, template) for dtype, template in variants],
     }
-    tables.show(tables.without_empty(table), "scores conflicts")
+    tables.show(table, "scores conflicts")
 
 
 # --- names of models ---------------------------------------------------------------------------------------------------
@@ -195,21 +189,19 @@ def _show_name_table() -> None:
         rows = [(alias.strip(), reference) for alias, reference in rows if alias.strip() or reference.strip()]
         references = dict(rows)
         if len(references) < len(rows):
-            st.error(_("A name is there twice; each means one model."), icon=":material/error:")
+            show_error(_("A name is there twice; each means one model."))
             return
         _save(references, [alias for alias in aliases["alias"] if alias not in references])
 
 
 def _save(references: dict[str, str], removed: list[str]) -> None:
     set_aliases(reads.warehouse(), references, removed)
-    st.session_state[_NAMES_ROUND] = (
-        st.session_state.get(_NAMES_ROUND, 0) + 1
-    )  # edits that are stored are no edits any more
+    st.session_state[_NAMES_ROUND] += 1  # edits that are stored are no edits any more
     st.rerun()
 
 
 def _editor_key(name: str) -> str:
-    return f"scores names {name} {st.session_state.get(_NAMES_ROUND, 0)}"
+    return f"scores names {name} {st.session_state.setdefault(_NAMES_ROUND, 0)}"
 
 
 # --- import ----------------------------------------------------------------------------------------------------------
@@ -219,8 +211,6 @@ MAX_UNFOLDED = 5
 """With more files, the remarks on each stand in an expander."""
 MAX_PREVIEWED = 2_000
 """Values drawn; more are counted."""
-MAX_ASKED = 12
-"""Metrics of unknown direction that are asked for at most."""
 MAX_LINKS = 3
 """Benchmarks whose ranking is linked after storing."""
 _READ, _UPLOAD_ROUND, _DONE = "scores read", "scores round", "scores done"
@@ -242,7 +232,7 @@ def show_import() -> None:
         f"scores files {st.session_state.setdefault(_UPLOAD_ROUND, 0)}",
         accept_multiple_files=True,
     )
-    with st.container(horizontal=True, vertical_alignment="bottom"):
+    with inputs.row():
         model = st.text_input(
             _("Model for files that name none"),
             key="scores model",
@@ -268,35 +258,30 @@ def show_import() -> None:
 
 
 def _read_previews(files: Sequence[Any], stated: dict[str, str]) -> list[ImportPreview]:
-    """What each file would add; draws why a file cannot be read. Each is read once in a session, and previewed once for
-    each version of the warehouse."""
+    """What each file would add; draws why a file cannot be read. Each is read once in a session for each version of the
+    warehouse."""
     stated = {key: name for key, name in stated.items() if name}
-    before: dict[Any, Any] = st.session_state.get(_READ, {})
-    kept: dict[Any, Any] = {}
-    previews, errors, version = [], [], reads.warehouse().version()
+    before: dict[Any, ImportPreview | InputError] = st.session_state.get(_READ, {})
+    kept: dict[Any, ImportPreview | InputError] = {}
+    version = reads.warehouse().version()
     with st.empty():
         for n, file in enumerate(files):
-            key = (file.file_id, *stated.items())
+            key = (file.file_id, version, *stated.items())
             if key not in before:
                 message = _("Reading {name}: {n} of {total} files")
                 message = message.format(name=escape(file.name), n=n + 1, total=len(files))
                 st.progress(n / len(files), text=message)
-            try:
-                if isinstance(before.get(key), InputError):
-                    raise before[key]
-                kept[key] = before.get(key) or read_scores(file.name, file.getvalue(), stated)
-                kept[key, version] = before.get((key, version)) or stored_scores.preview_import(
-                    reads.warehouse(), kept[key]
-                )
-                previews.append(kept[key, version])
-            except InputError as error:
-                kept.setdefault(key, error)
-                errors.append(str(error))
+                try:
+                    scores = read_scores(file.name, file.getvalue(), stated)
+                    before[key] = stored_scores.preview_import(reads.warehouse(), scores)
+                except InputError as error:
+                    before[key] = error
+            kept[key] = before[key]
         st.write("")
     st.session_state[_READ] = kept
-    for message in errors:
-        st.error(escape(message), icon=":material/error:")
-    return previews
+    for refused in (one for one in kept.values() if isinstance(one, InputError)):
+        show_error(refused)
+    return [one for one in kept.values() if not isinstance(one, InputError)]
 
 
 def _show_previews(previews: list[ImportPreview]) -> None:
@@ -305,16 +290,22 @@ def _show_previews(previews: list[ImportPreview]) -> None:
         for preview in previews:
             _show_file_text(preview)
     directions = _ask_directions(previews)
-    likely = _show_names(previews)
+    _show_names(previews)
     new_files = [preview for preview in previews if _is_new(preview)]
     label = _("Store {n} files").format(n=len(new_files)) if len(new_files) != 1 else _("Store this file")
     if st.button(label, type="primary", icon=":material/save:", key="scores store", disabled=not new_files):
-        _store(new_files, likely, directions)
+        _store(new_files, directions)
     kinds = [(preview.file.name, score_figures.with_kind(preview.rows)) for preview in previews]
     if any(rows.height for _name, rows in kinds):
         if len(kinds) > 1:
             pictures.plot(bars_figure(score_figures.import_bars(kinds), 34), "scores bars")
-        _show_values(previews)
+        parts: list[pl.DataFrame] = []
+        for preview, (_name, rows) in zip(previews, kinds, strict=True):
+            parts.append(_score_rows(preview, rows.head(MAX_PREVIEWED - sum(map(len, parts)))))
+        table = pl.concat(parts, how="vertical_relaxed")
+        tables.show(table.to_dict(), "scores values")
+        if table.height < (n := sum(rows.height for _name, rows in kinds)):
+            st.caption(_("The first {n} of {total} values are shown.").format(n=f"{table.height:,}", total=f"{n:,}"))
 
 
 def _is_new(preview: ImportPreview) -> bool:
@@ -334,32 +325,14 @@ def _show_file_text(preview: ImportPreview) -> None:
     if preview.imported_at is not None:
         message = _("This file was stored on {date}, and is not stored twice.")
         st.info(message.format(date=language.local_time(preview.imported_at)), icon=":material/done_all:")
-    for line in score_wording.remark_lines(file.rows, skipped=True):
-        st.caption(escape(line))
+    show_notes(score_wording.remark_lines(file.rows, skipped=True))
 
 
-def _show_values(previews: list[ImportPreview]) -> None:
-    """Draw the first `MAX_PREVIEWED` values of all files, or those of one kind."""
-    kinds = {"all": _("all"), **{kind: score_wording.kind_name(kind) for kind in score_wording.KINDS}}
-    kind = inputs.choose(_("Values"), kinds, "kind")
-    parts: list[pl.DataFrame] = []
-    n_values = 0
-    for preview in previews:
-        rows = score_figures.with_kind(preview.rows)
-        rows = rows if kind == "all" else rows.filter(kind=kind)
-        n_values += rows.height
-        parts.append(_score_rows(preview, rows.head(MAX_PREVIEWED - sum(map(len, parts)))))
-    table = tables.without_empty(pl.concat(parts, how="vertical_relaxed"))
-    tables.show(table, "scores values")
-    if table.height < n_values:
-        st.caption(_("The first {n} of {total} values are shown.").format(n=f"{table.height:,}", total=f"{n_values:,}"))
-
-
-def _show_names(previews: list[ImportPreview]) -> dict[str, str]:
-    """Draw which models the files name; returns the likeliest models of the other names, if the reader takes them all."""
+def _show_names(previews: list[ImportPreview]) -> None:
+    """Draw which models the files name, and what other names may mean."""
     names = pl.concat([preview.names for preview in previews])
     if names.is_empty():
-        return {}
+        return
     st.subheader(_("Models that the files name"))
     texts = [_("Measured here: {measured}.").format(measured=score_wording.measured_text(names))]
     aliases = {name for preview in previews for name in preview.aliases}
@@ -379,11 +352,7 @@ def _show_names(previews: list[ImportPreview]) -> dict[str, str]:
         _("Scores"): names["n_scores"],
         _("Single answers"): names["n_samples"],
     }
-    tables.show(tables.without_empty(table), "scores names")
-    near = names.filter(~pl.col("is_measured"), pl.col("suggestions").list.len() > 0)
-    likely = dict(near.select("name", pl.col("suggestions").list.first()).rows())
-    label = _("Take what the table suggests (names: {n})").format(n=f"{len(likely):,}")
-    return likely if likely and st.checkbox(label, key="scores map likely") else {}
+    tables.show(table, "scores names")
 
 
 def _ask_directions(previews: list[ImportPreview]) -> dict[str, bool]:
@@ -403,23 +372,23 @@ def _ask_directions(previews: list[ImportPreview]) -> dict[str, bool]:
             format_func=ends.__getitem__,
             key=f"scores direction {metric}",
         )
-        for metric in list(unknown)[:MAX_ASKED]
+        for metric in unknown
     }
     return {metric: end for metric, end in asked.items() if end is not None}
 
 
-def _store(previews: list[ImportPreview], likely: dict[str, str], directions: dict[str, bool]) -> None:
+def _store(previews: list[ImportPreview], directions: dict[str, bool]) -> None:
     """Store each file whole or not at all; the next run of the page shows what was stored and what failed."""
     stored, failed = [], []
     for preview in previews:
-        named = set(preview.names["name"])
-        aliases = dict(preview.aliases) | {name: model for name, model in likely.items() if name in named}
         try:
-            file = stored_scores.store_import(reads.warehouse(), with_directions(preview.file, directions), aliases)
+            file = stored_scores.store_import(
+                reads.warehouse(), with_directions(preview.file, directions), dict(preview.aliases)
+            )
             after = stored_scores.preview_import(reads.warehouse(), preview.file)
             stored.append((file, stored_scores.scored_here(after)))
         except InputError as error:
-            failed.append(str(error))
+            failed.append(error)
     st.session_state[_DONE] = (stored, failed)
     st.session_state[_UPLOAD_ROUND] += 1  # an uploader of another key is an empty one
     st.rerun()
@@ -441,8 +410,8 @@ def _show_stored() -> None:
             name = wording.benchmark_name(benchmark, metric, None)
             label = _("Open the ranking with {benchmark}").format(benchmark=escape(name))
             inputs.show_link("choose", label, "leaderboard", **params, choose="ranking")
-    for message in failed:
-        st.error(escape(message), icon=":material/error:")
+    for error in failed:
+        show_error(error)
 
 
 def _score_rows(preview: ImportPreview, rows: pl.DataFrame) -> pl.DataFrame:
@@ -507,41 +476,34 @@ def show_pairs() -> None:
             return
     chart = paired_chart(first, second, comparisons)
     pictures.plot(chart, "scores pairs", 170 + 36 * len(comparisons))
-    tables.show(_difference_table(comparisons), "scores differences")
-    st.caption(
+    results = [result for _key, result in comparisons]
+    frame = pl.DataFrame([vars(result) for result in results], infer_schema_length=None)
+    table = {
+        _("Benchmark"): [benchmark_label(key) for key, _one in comparisons],
+        _("Result"): list(map(comparison_outcome_text, results)),
+        _("Difference"): [wording.with_interval(one.difference, one.lower, one.upper) for one in results],
+        _("Common questions"): frame["n_common"],
+        _("Mean of the first"): frame["mean_a"].round(4),
+        _("Mean of the second"): frame["mean_b"].round(4),
+        _("Standard error"): tables.rounded(frame, "std_error", 2),
+        _("Only the first is right"): frame["only_a_right"],
+        _("Only the second is right"): frame["only_b_right"],
+        _("p (exact)"): list(map(p_number_text, frame["p_value"])),
+        _("Detectable difference"): list(map(wording.number, frame["detectable"])),
+        _("Only asked of the first"): frame["n_only_a"],
+        _("Only asked of the second"): frame["n_only_b"],
+    }
+    tables.show(table, "scores differences")
+    notes = [
         _(
             "First less second model, in the metric's unit, question by question. The detectable difference "
             "is the smallest true one shown with 80 % probability."
-        )
-    )
-    st.caption(_("These files state no shots or chat template: compare equal settings."))
+        ),
+        _("These files state no shots or chat template: compare equal settings."),
+    ]
     if len(comparisons) > 1:
-        st.caption(multiple_comparisons_text(len(comparisons)))
+        notes.append(multiple_comparisons_text(len(comparisons)))
     in_several_files = answer_sets.filter(answer_sets["model"].is_in([first, second]) & (answer_sets["n_files"] > 1))
     if not in_several_files.is_empty():
-        st.caption(escape(newest_file_text(in_several_files["benchmark"].unique().sort().to_list())))
-
-
-def _difference_table(comparisons: Sequence[tuple[QuestionSet, PairedComparison]]) -> pl.DataFrame:
-    """The results of `differences.compare_all_answers` as a table."""
-    results = [result for _key, result in comparisons]
-    frame = pl.DataFrame([vars(result) for result in results], infer_schema_length=None)
-    return tables.without_empty(
-        {
-            _("Benchmark"): [benchmark_label(key) for key, _one in comparisons],
-            _("Result"): list(map(comparison_outcome_text, results)),
-            _("Difference"): [
-                wording.with_interval(result.difference, result.lower, result.upper) for result in results
-            ],
-            _("Common questions"): frame["n_common"],
-            _("Mean of the first"): frame["mean_a"].round(4),
-            _("Mean of the second"): frame["mean_b"].round(4),
-            _("Standard error"): tables.rounded(frame, "std_error", 2),
-            _("Only the first is right"): frame["only_a_right"],
-            _("Only the second is right"): frame["only_b_right"],
-            _("p (exact)"): list(map(p_number_text, frame["p_value"])),
-            _("Detectable difference"): list(map(wording.number, frame["detectable"])),
-            _("Only asked of the first"): frame["n_only_a"],
-            _("Only asked of the second"): frame["n_only_b"],
-        }
-    )
+        notes.append(newest_file_text(in_several_files["benchmark"].unique().sort().to_list()))
+    show_notes(notes)

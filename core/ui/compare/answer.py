@@ -15,7 +15,6 @@ import streamlit as st
 from core import wording
 from core.analysis.differences import (
     LayerDifference,
-    TextLoss,
     comparability,
     differences,
     layer_differences,
@@ -29,8 +28,8 @@ from core.questions.ranking_question import BY_TYPE
 from core.questions.runs import Comparison, Selection, compare
 from core.store.parcels import RESERVED_TAGS
 from core.tables import Run, ids_of, records
-from core.ui import inputs, pictures, reads, run_choice, tables, url_state
-from core.ui.language import escape
+from core.ui import inputs, pictures, reads, run_choice, tables
+from core.ui.language import as_lines, escape, show_notes
 from core.warehouse import exchange
 from core.warehouse.runs import annotate
 from core.warehouse.warehouse import Warehouse
@@ -49,13 +48,8 @@ def choose_comparison(selection: Selection, place: Any) -> Comparison | None:
     if texts.height < 2:
         return None
     labels = run_labels(texts)
-    of_baseline = ids_of(texts.filter(model_id=url_state.asked("base") or ""))
     with place:
-        base = inputs.choose_from_list(_("Held against"), labels, "against", [*of_baseline, *labels][0], width=400)
-    if of_baseline or base != next(
-        iter(labels)
-    ):  # the model in use on the page Choose, too, unless it is none of these
-        url_state.set_value("base", texts.filter(run_id=base)["model_id"][0])
+        base = inputs.choose_from_list(_("Held against"), labels, "against", width=400)
     base_first = texts.sort(pl.col("run_id") != base, maintain_order=True)
     return compare(base_first, selection.windows, selection.summaries)
 
@@ -69,25 +63,23 @@ def show_answer(selection: Selection, comparison: Comparison | None) -> None:
             st.markdown(f"#### {escape(title)}", help=escape(wording.verdict_text(run)))
         run_choice.show_differing_conditions(selection.runs)
         return
-    notes = "  \n".join(map(escape, run_wording.comparison_note_lines(comparison)))
+    notes = as_lines(run_wording.comparison_note_lines(comparison))
     st.markdown(f"#### {escape(run_wording.comparison_text(comparison))}", help=notes)
-    if told := run_wording.brief_text(comparison):
-        st.caption(escape(told))
+    show_notes([run_wording.brief_text(comparison)])
 
 
 def show_results(selection: Selection, comparison: Comparison | None) -> None:
     """Draw what came out of each run and what differs in how it was measured."""
     if comparison is None:
         return
-    base, *others = [model.run for model in comparison.models]
     labels = run_wording.model_labels(comparison)
     st.subheader(_("What came out"))
-    table = _result_table(base, others, labels, comparison)
+    table = _result_table(labels, comparison)
     tables.show(table, "compared", height="content")
     tables.show_download(table, "workdim_comparison.csv", _("Download this comparison (CSV)"))
     st.subheader(_("What differs in how it was measured"))
     if comparison.points != BY_TYPE:
-        st.caption("  \n".join(map(escape, run_wording.not_compared_lines(comparison))))
+        st.caption(as_lines(run_wording.not_compared_lines(comparison)))
     stored = selection.records.filter(pl.col("run_id").is_in(list(labels))).to_dicts()
     differing = record_table(stored, labels).filter(pl.col("") == MARK)
     if differing.is_empty():
@@ -103,15 +95,20 @@ def show_differences(selection: Selection, comparison: Comparison | None) -> Non
     base, *others = [model.run for model in comparison.models]
     labels = run_wording.model_labels(comparison)
     replicates = reads.rows("layer_replicates", [base.run_id, *(run.run_id for run in others)])
+
+    def d2(run: Run, cloud: str) -> pl.DataFrame:
+        """By layer, with the values without each block of text."""
+        kept = {"run_id": run.run_id, "cloud": cloud, "estimator": "d2", "transform": "centred", "state": "residual"}
+        rows = selection.estimates.filter(**kept).select("layer", "value", "lower", "upper")
+        return rows.join(replicates.filter(**kept).select("layer", "blocks"), on="layer", how="left")
+
     differences: dict[str, list[LayerDifference]] = {}
     paired = []
     for run in others:
         cloud = comparison.points_with_first[run.run_id]
         if cloud is None or run.n_layers != base.n_layers:
             continue
-        rows, is_paired = layer_differences(
-            *(_d2_profile(selection, replicates, one.run_id, cloud) for one in (run, base))
-        )
+        rows, is_paired = layer_differences(d2(run, cloud), d2(base, cloud))
         if rows:
             differences[labels[run.run_id]] = rows
             paired.append(is_paired)
@@ -128,41 +125,31 @@ def show_differences(selection: Selection, comparison: Comparison | None) -> Non
     pictures.plot_drawn(partial(chart_svg, chart, caption, pictures.theme()), SIZE_DIFFERENCE, "differences")
 
 
-def _d2_profile(selection: Selection, replicates: pl.DataFrame, run_id: str, cloud: str) -> pl.DataFrame:
-    """The estimates of d2 by layer, with the values without each block of text."""
-    d2 = {"run_id": run_id, "cloud": cloud, "estimator": "d2", "transform": "centred", "state": "residual"}
-    blocks = replicates.filter(**d2).select("layer", "blocks")
-    rows = selection.estimates.filter(**d2).select("layer", "value", "lower", "upper")
-    return rows.join(blocks, on="layer", how="left")
-
-
-def _result_table(base: Run, others: list[Run], labels: dict[str, str], comparison: Comparison) -> pl.DataFrame:
+def _result_table(labels: dict[str, str], comparison: Comparison) -> pl.DataFrame:
     """The results of each run, a line each; of a run that compares with the base also the relative differences."""
-    losses = [run_wording.loss_text(model.loss) for model in comparison.models]
-    results = result_texts(base, is_brief=True)
-    columns = {"": [_("Bits per byte"), *results], labels[base.run_id]: [losses[0], *results.values()]}
-    numbers = ("inner_max", "working_dimension", "final_dimension_pre_norm", "final_dimension_post_norm")
-    by_loss = {one.other.run.run_id: one.loss for one in comparison.differences if one.base is comparison.models[0]}
-    for run, loss in zip(others, losses[1:], strict=True):
-        columns[labels[run.run_id]] = [loss, *result_texts(run, is_brief=True).values()]
+    base, *others = comparison.models
+    results = result_texts(base.run, is_brief=True)
+    columns = {
+        "": [_("Bits per byte"), *results],
+        labels[base.run.run_id]: [run_wording.loss_text(base.loss), *results.values()],
+    }
+    by_loss = {one.other.run.run_id: one.loss for one in comparison.differences if one.base is base}
+    for model in others:
+        run = model.run
+        columns[labels[run.run_id]] = [run_wording.loss_text(model.loss), *result_texts(run, is_brief=True).values()]
         if comparison.points_with_first[run.run_id] == BY_TYPE:
+            less = "–"
+            if loss := by_loss.get(run.run_id):  # the base less the run
+                ends = (None, None) if loss.lower is None or loss.upper is None else (-loss.upper, -loss.lower)
+                less = with_interval(-loss.value, *ends)
             shares = [
-                relative_difference(*([getattr(one, name + end) for end in _ENDS] for one in (run, base)))
-                for name in numbers
+                relative_difference(*([getattr(one, name + end) for end in _ENDS] for one in (run, base.run)))
+                for name in ("inner_max", "working_dimension", "final_dimension_pre_norm", "final_dimension_post_norm")
             ]
             texts = ["–" if share is None else percent(*share) for share in shares]
             title = _("Difference: {name}").format(name=labels[run.run_id])
-            columns[title] = [_less_text(by_loss.get(run.run_id)), *texts, *[""] * (len(results) - len(texts))]
+            columns[title] = [less, *texts, *[""] * (len(results) - len(texts))]
     return pl.DataFrame(columns)
-
-
-def _less_text(base_less_run: TextLoss | None) -> str:
-    """The bits per byte of a run less those of the base, with their interval."""
-    if base_less_run is None:
-        return "–"
-    lower, upper = base_less_run.lower, base_less_run.upper
-    ends = (None, None) if lower is None or upper is None else (-upper, -lower)
-    return with_interval(-base_less_run.value, *ends)
 
 
 # --- provenance ------------------------------------------------------------------------------------------------------
@@ -178,16 +165,13 @@ def show_provenance(selection: Selection) -> None:
     """Draw every stored field of the runs side by side, and the actions on them."""
     runs, stored = selection.runs, selection.records.to_dicts()
     labels = run_labels(runs)
-    only_differing = False
     if len(stored) == 2:
         first, second = records(selection.records.select("run_id").join(runs, on="run_id", maintain_order="left"), Run)
         st.markdown(comparability_text(comparability(first, second)))
     _show_actions(selection)
     if len(stored) > 1:
-        only_differing = inputs.choose_yes_no(_("Only what differs"), "differing", False)
         st.caption(_("{mark} marks a field in which the runs differ.").format(mark=MARK))
     table = record_table(stored, labels)
-    table = table.filter(pl.col("") == MARK) if only_differing else table
     # Wide enough for the longest name of a field; the mark beside it needs no room.
     widths = {_("Field"): FIELD_WIDTH, "": MARK_WIDTH}
     for (title,), part in table.group_by(_("Section"), maintain_order=True):
@@ -221,7 +205,7 @@ def _show_actions(selection: Selection) -> None:
     with st.expander(_("Manage these runs"), icon=":material/label:"):
         run = run_choice.choose_one_run(selection.runs)
         _show_annotation_form(run)
-        with st.container(horizontal=True):
+        with inputs.row():
             measures_again = st.button(_("Measure again"), icon=":material/replay:", key="measure run again")
             with st.popover(_("Delete..."), icon=":material/delete:"):
                 label = run_choice.run_label(run)
@@ -266,17 +250,15 @@ def _show_annotation_form(run: Run) -> None:
 def _measure_again(record: Run) -> None:
     """Start the measurement at once where nothing has changed, else ask first."""
     from core.runs import jobs
-    from core.runs.jobs import submit
     from core.runs.requests import rerun_request
 
     warehouse = reads.warehouse()
     request = rerun_request(warehouse, record)
     if request.changed:
-        lines = [*map(escape, request.changed), _("The new run will not compare with this one.")]
-        st.warning("  \n".join(lines))
+        st.warning(as_lines([*request.changed, _("The new run will not compare with this one.")]))
         if not st.button(_("Measure all the same"), type="primary", key=_ALL_THE_SAME):
             return
-    jobs.start_job(submit(request.config, warehouse, again=True), warehouse)
+    jobs.start_job(jobs.submit(request.config, warehouse, again=True), warehouse)
     st.switch_page("pages/measure.py")
 
 

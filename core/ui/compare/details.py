@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import polars as pl
 import streamlit as st
 
@@ -13,8 +15,7 @@ from core.questions.runs import Selection, answer_of_windows
 from core.registry.estimators import PAIR_MEASURES, QUANTITIES
 from core.tables import Run, RunControlRow, ids_of, records
 from core.ui import inputs, pictures, run_choice, tables
-from core.ui.compare.profile import choose_run_and_quantity
-from core.ui.language import escape
+from core.ui.language import as_lines, escape
 from core.ui.tables import rounded, without_empty
 from core.wording import answers as answer_wording
 from core.wording.labels import run_labels
@@ -32,7 +33,8 @@ def show_checks(selection: Selection) -> None:
     st.caption(_("Worst first. Warnings limit a number; vetoed runs are not usable. Shift 0.095 = 10 %."))
     tables.show_rows_download(checks, runs, "checks")
 
-    meanings = [(wording.name("check", name), wording.check_meaning(name)) for name in check_names(checks)]
+    names = checks.sort(_severity(), "check_name")["check_name"].unique(maintain_order=True)  # the worst outcome first
+    meanings = [(wording.name("check", name), wording.check_meaning(name)) for name in names]
     labels = run_labels(selection.with_controls)
     controls = [
         (
@@ -87,11 +89,6 @@ def check_table(checks: pl.DataFrame, runs: pl.DataFrame, *, each_layer: bool) -
     return without_empty(columns)
 
 
-def check_names(checks: pl.DataFrame) -> list[str]:
-    """Names of the checks, the worst outcome first."""
-    return checks.sort(_severity(), "check_name")["check_name"].unique(maintain_order=True).to_list()
-
-
 def _severity() -> pl.Expr:
     """The rank of an outcome, the worst first; a check without a limit cannot fail and comes last."""
     for_information = pl.col("threshold").is_null() & (pl.col("outcome") == "pass")
@@ -109,13 +106,24 @@ def show_distributions(selection: Selection) -> None:
     if not quantities:
         run_choice.show_missing(runs, _("This protocol measures none; quick, standard and thorough do."))
         return
-    run, quantity = choose_run_and_quantity(runs, _("Quantity"), quantities, "quantity", "quantity")
+    run, quantity = _choose_run_and_quantity(runs, quantities, "quantity", "quantity")
     data = within_layers.distribution_points(distributions, run.run_id, quantity)
     pictures.plot(within_layers.distribution_figure(data), "distribution")
     outermost = _("Outermost bins count what lies beyond.")
     st.caption(wording.joined_sentences((translated(QUANTITIES[quantity].meaning), outermost)))
     rows = distributions.filter(run_id=run.run_id, quantity=quantity)
     tables.show_rows_download(rows, runs, "distributions")
+
+
+def _choose_run_and_quantity(
+    runs: pl.DataFrame, quantities: Sequence[str], parameter: str, kind: str
+) -> tuple[Run, str]:
+    """Return one run, and one of its quantities, which are names of a kind (`core.registry.names`); `parameter` is the name
+    of the choice in the URL."""
+    with inputs.row():
+        run = run_choice.choose_one_run(runs)
+        names = wording.names(kind, quantities)
+        return run, inputs.choose_from_list(_("Quantity"), names, parameter, width=480)
 
 
 def show_large_norms(selection: Selection) -> None:
@@ -160,7 +168,7 @@ def show_windows(selection: Selection) -> None:
     """Draw dimension against loss, window by window, of one run: the sentence, the figure, the choices."""
     runs = selection.runs
     top = st.container()
-    with st.container(horizontal=True, vertical_alignment="bottom"):
+    with inputs.row():
         run = run_choice.choose_one_run(runs)
         found = answer_of_windows(run, selection.with_controls, selection.windows)
         if found.lacks == "loss":
@@ -189,11 +197,7 @@ def show_windows(selection: Selection) -> None:
             drawn_windows = found.shuffled
         picture = windows_svg(drawn_windows, drawn_run, place, pictures.theme())
         st.image(picture, width="stretch", alt=_("Dimension and loss of windows"))
-    st.caption(
-        "  \n".join(
-            map(escape, (*answer_wording.windows_note_lines(relation), answer_wording.windows_expectation_text()))
-        )
-    )
+    st.caption(as_lines([*answer_wording.windows_note_lines(relation), answer_wording.windows_expectation_text()]))
     tables.show_rows_download(selection.windows, selection.with_controls, "windows")
 
 
@@ -207,38 +211,23 @@ def show_pairs(selection: Selection) -> None:
     if not measures:
         run_choice.show_missing(runs, _("This protocol measures none; quick, standard and thorough do."))
         return
-    run, measure = choose_run_and_quantity(runs, _("Quantity"), measures, "measure", "pair")
+    run, measure = _choose_run_and_quantity(runs, measures, "measure", "pair")
     data = within_layers.pair_points(pairs, run.run_id, measure)
     pictures.plot(within_layers.pair_figure(data), "pairs")
     chance = data.k / (data.n_points - 1) if data.k and data.n_points > 1 else None
     st.caption(translated(PAIR_MEASURES[measure].meaning).format(chance=wording.number(chance)))
     pictures.plot(within_layers.successive_chart(pairs, run.run_id, measure), "along")
-    st.caption(_successive_aid(measure))
-    _show_exponent(within_layers.displacement_exponent(pairs, run.run_id))
-    rows = pairs.filter(run_id=run.run_id, measure=measure)
-    tables.show_rows_download(rows, runs, "layer_pairs")
-
-
-def _successive_aid(measure: str) -> str:
     flow = _("Dimensions kept, gone and new at each block. Below zero: directions only became more or less equal.")
     bars = _("From each layer to the next, ± two standard errors. Grey: tokens of one layer permuted.")
-    return wording.joined_sentences((flow if measure in within_layers.FLOW_MEASURES else "", bars))
-
-
-def _show_exponent(exponent: within_layers.DisplacementExponent | None) -> None:
-    """Draw the displacement exponent in a sentence that says what to compare it with, and names no cause."""
-    if exponent is None:
-        return
-    error = "" if exponent.std_error is None else f" ± {exponent.std_error:.2g}"
-    text = _("**Displacement exponent {value}** (layers {first} to {last}): {pace}. Bounded directions lower it.")
-    st.markdown(
-        text.format(
-            value=wording.number(exponent.value) + error,
-            first=exponent.first,
-            last=exponent.last,
-            pace=pace_text(exponent),
-        )
-    )
+    st.caption(wording.joined_sentences((flow if measure in within_layers.FLOW_MEASURES else "", bars)))
+    # The exponent says what to compare it with, and names no cause.
+    if exponent := within_layers.displacement_exponent(pairs, run.run_id):
+        error = "" if exponent.std_error is None else f" ± {exponent.std_error:.2g}"
+        text = _("**Displacement exponent {value}** (layers {first} to {last}): {pace}. Bounded directions lower it.")
+        value, pace = wording.number(exponent.value) + error, pace_text(exponent)
+        st.markdown(text.format(value=value, first=exponent.first, last=exponent.last, pace=pace))
+    rows = pairs.filter(run_id=run.run_id, measure=measure)
+    tables.show_rows_download(rows, runs, "layer_pairs")
 
 
 def pace_text(exponent: within_layers.DisplacementExponent) -> str:

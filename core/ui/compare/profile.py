@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -36,7 +36,7 @@ from core.tables import (
     ids_of,
     records,
 )
-from core.ui import inputs, language, pictures, plan, run_choice, tables, url_state
+from core.ui import inputs, language, pictures, plan, tables, url_state
 from core.ui.language import escape
 from core.ui.tables import rounded, without_empty
 from core.wording import answers as answer_wording
@@ -75,13 +75,13 @@ def show_curves(selection: Selection, points: str | None) -> tuple[ProfileData, 
         st.info(_("The chosen runs hold no layer estimates."))
         return None
     top = st.container()
-    with st.container(horizontal=True, vertical_alignment="center"):
+    with inputs.row("center"):
         all_quantities = choose_all_quantities(estimates)
         basic = None if all_quantities else choose_basic_profile(estimates, runs, points or BY_TYPE)
         is_logarithmic = inputs.choose_yes_no(_("Logarithmic"), "log", False)
         is_interactive = inputs.choose_yes_no(_("Interactive"), "live", False)
         layer = choose_layer(estimates)
-        more_choices = st.container(horizontal=True, width="content")
+        more_choices = inputs.row("top", width="content")
     data = basic or choose_profile(estimates, correlators, runs)
     with more_choices:
         data = choose_references(data, estimates, selection, with_surrogates=all_quantities)
@@ -89,13 +89,19 @@ def show_curves(selection: Selection, points: str | None) -> tuple[ProfileData, 
     with top:
         _show_figure(data, selection, is_interactive, layer)
     if layer is not None:
-        _show_layer(layer, selection)
+        with st.container(border=True):
+            position = _("output of block {n}").format(n=layer) if layer else _("embedding output")
+            st.markdown(f"**{escape(_('Layer {layer}: {position}').format(layer=layer, position=position))}**")
+            tables.show(one_layer_table(layer, selection), "one layer", height=320)
     with more_choices:
         with st.popover(_("How to read it"), icon=":material/help:"):
-            st.caption(_reading_aid(data, is_interactive or data.is_equivalent))
+            st.caption(_reading_aid(data))
             _show_reference_notes(data, selection)
             st.markdown(wording.own_definition_text())
-        _show_picture_download(data, selection)
+        if data.curves and not data.is_equivalent:  # ranges of Gaussian equivalents have no such file
+            name = f"workdim_profile_{'_'.join(short_id(curve.run_id) for curve in data.curves[:3])}.svg"
+            draw = partial(_profile_svg, data, selection, LIGHT, SIZE, is_file=True)
+            inputs.show_download(_("Picture (SVG)"), draw, name, "image")
     return data, layer
 
 
@@ -114,54 +120,37 @@ def show_readings(selection: Selection, data: ProfileData, layer: int | None) ->
     st.subheader(_("Dimensions and verdicts (d2, one per type)"))
     show_run_cards(selection)
     plan.show_needed_directions(runs)
-    _show_numbers(data, selection, layer)
-    if claims is not None:
-        st.subheader(_("Claims by specification"))
-        tables.show(claim_table(selection.claims, runs, estimates), "claims", height=320)
-        tables.show_rows_download(selection.claims, runs, "claims", _("Download these claims (CSV)"))
-
-
-def _show_numbers(data: ProfileData, selection: Selection, layer: int | None) -> None:
-    """Draw the rows behind the figure, of one layer or of all."""
     st.subheader(_("Numbers"))
-    runs, estimates, correlators = selection.runs, selection.of_runs(selection.estimates), selection.correlators
-    rows = profile_data.rows_of(data, correlators if data.is_correlator else estimates)
+    rows = profile_data.rows_of(data, selection.correlators if data.is_correlator else estimates)
     if not data.is_correlator:
         rows = profile_data.with_gaussian_equivalents(rows, estimates)
     rows = runs.select("run_id").join(rows, on="run_id", maintain_order="left_right")
     at_layer = rows if layer is None else rows.filter(layer=layer)
     tables.show(layer_table(at_layer, runs), "numbers", height=320 if layer is None else "content")
     tables.show_rows_download(rows, runs, "profiles")
+    if claims is not None:
+        st.subheader(_("Claims by specification"))
+        tables.show(claim_table(selection.claims, runs, estimates), "claims", height=320)
+        tables.show_rows_download(selection.claims, runs, "claims", _("Download these claims (CSV)"))
 
 
 def _show_figure(data: ProfileData, selection: Selection, is_interactive: bool, layer: int | None) -> None:
     """Draw the figure, and beside it the verdicts where there are few runs."""
-    texts = selection.judged
+    texts, picture, size = selection.judged, st.container(), SIZE
     if 0 < texts.height <= MAX_PANELS:
         shorten = partial(shortened_name, longest=MAX_PANEL_NAME)
         names = distinct_short_names(list(run_labels(texts).values()), shorten) if texts.height > 1 else [""]
-        row = st.container(horizontal=True, gap="small")  # in a narrow window one stands below the other
-        picture = row.container(width=SIZE_BESIDE[0])
+        row = inputs.row("top")  # in a narrow window one stands below the other
+        picture, size = row.container(width=SIZE_BESIDE[0]), SIZE_BESIDE
         with row.container(width=PANEL_WIDTH, gap="small" if texts.height == 1 else "xsmall"):
             for run, name in zip(records(texts, Run), names, strict=True):
                 show_verdict_panel(run, selection, name, data.cloud if data.quantity == "d2" else BY_TYPE)
-    else:
-        picture = st.container()
     with picture:
         if is_interactive or data.is_equivalent or not data.curves:
             pictures.plot(layer_chart(data, *_extrema_and_phases(data, selection), layer), "profile", 480)
         else:
-            size = SIZE_BESIDE if 0 < texts.height <= MAX_PANELS else SIZE
             draw = partial(_profile_svg, data, selection, pictures.theme(), layer=layer)
             pictures.plot_drawn(draw, size, "profile picture", partial(url_state.choose, "layer"))
-
-
-def _show_layer(layer: int, selection: Selection) -> None:
-    """Draw the table of all quantities of one layer."""
-    with st.container(border=True):
-        position = _("output of block {n}").format(n=layer) if layer else _("embedding output")
-        st.markdown(f"**{escape(_('Layer {layer}: {position}').format(layer=layer, position=position))}**")
-        tables.show(one_layer_table(layer, selection), "one layer", height=320)
 
 
 def _profile_svg(
@@ -186,21 +175,9 @@ def _extrema_and_phases(data: ProfileData, selection: Selection) -> tuple[list[R
     return extrema, phases
 
 
-def _show_picture_download(data: ProfileData, selection: Selection) -> None:
-    """Draw a button that downloads the figure with its caption; ranges of Gaussian equivalents have no such file."""
-    if not data.curves or data.is_equivalent:
-        return
-    name = f"workdim_profile_{'_'.join(short_id(curve.run_id) for curve in data.curves[:3])}.svg"
-    inputs.show_download(
-        _("Picture (SVG)"), lambda: _profile_svg(data, selection, LIGHT, SIZE, is_file=True), name, "image"
-    )
-
-
-def _reading_aid(data: ProfileData, is_interactive: bool) -> str:
-    """How to read the figure; of one that answers to the pointer, what its legend does."""
+def _reading_aid(data: ProfileData) -> str:
+    """How to read the figure."""
     sentences = [_("Shaded: 95 % intervals.")]
-    if is_interactive:
-        sentences.append(_("Click a name to hide a curve."))
     if not data.is_primary:
         sentences.append(_("The working band belongs to d2, one per type."))
     if data.is_equivalent:
@@ -224,35 +201,28 @@ def _show_reference_notes(data: ProfileData, selection: Selection) -> None:
     texts, labels = selection.runs.filter(pl.col("pass") == "text"), run_labels(selection.runs)
     controls = control_links(texts, selection.with_controls)
     powered = [key for key, control in CONTROLS.items() if control.judges]
-    controlled = set(controls.filter(pl.col("pass").is_in(powered))["text_run_id"])
-    uncontrolled = [labels[run_id] for run_id in ids_of(texts) if run_id not in controlled]
-    if uncontrolled:
-        message = _("Without a usable control: {names}. Such shapes can come without training; use protocol standard.")
-        st.caption(message.format(names=escape(_(", ").join(uncontrolled))))
+    controlled = controls.filter(pl.col("pass").is_in(powered)).select(run_id="text_run_id")
     judged = texts.filter(pl.col("verdict_rise").is_not_null())
     known = judged.select(text_run_id="run_id", run_id="control_run_ids").explode("run_id")
-    unknown = set(controls.join(known, on=["text_run_id", "run_id"], how="anti")["text_run_id"])
-    outdated = [labels[run_id] for run_id in ids_of(judged) if run_id in unknown]
-    if outdated:
-        message = _("Verdicts on {names} leave out newer controls: measure again.")
-        st.caption(message.format(names=escape(_(", ").join(outdated))))
+    unknown = controls.join(known, on=["text_run_id", "run_id"], how="anti").select(run_id="text_run_id")
+    for message, of in (
+        (
+            _("Without a usable control: {names}. Such shapes can come without training; use protocol standard."),
+            texts.join(controlled, on="run_id", how="anti", maintain_order="left"),
+        ),
+        (
+            _("Verdicts on {names} leave out newer controls: measure again."),
+            judged.join(unknown, on="run_id", how="semi", maintain_order="left"),
+        ),
+    ):
+        if names := [labels[run_id] for run_id in ids_of(of)]:
+            st.caption(message.format(names=escape(_(", ").join(names))))
 
 
 # --- choices ---------------------------------------------------------------------------------------------------------
 
 BASIC_QUANTITIES = ("d2", "gride", "participation_ratio")
 """Quantities offered at first, on one point per type; a switch offers all."""
-
-
-def choose_run_and_quantity(
-    runs: pl.DataFrame, label: str, quantities: Sequence[str], parameter: str, kind: str
-) -> tuple[Run, str]:
-    """Return one run, and one of its quantities, which are names of a kind (`core.registry.names`); `parameter` is the name
-    of the choice in the URL."""
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        run = run_choice.choose_one_run(runs)
-        quantity = inputs.choose_from_list(label, wording.names(kind, quantities), parameter, width=480)
-    return run, quantity
 
 
 def choose_layer(rows: pl.DataFrame) -> int | None:
@@ -267,10 +237,8 @@ def choose_all_quantities(estimates: pl.DataFrame) -> bool:
     """Return whether all quantities are offered; the default is yes where a link asks for more than the basic ones."""
     basic = _basic_quantities(estimates)
     linked = url_state.requested("estimator")
-    has_details = any(
-        name in st.query_params for name in ("cloud", "n1", "k", "transform", "equivalent", "surrogate", "axis")
-    )
-    default = not basic or has_details or bool(linked and linked[0] not in basic)
+    details = {"cloud", "n1", "k", "transform", "equivalent", "surrogate", "axis"} & {*st.query_params}
+    default = not basic or bool(details or {*linked} - {*basic})
     return inputs.choose_yes_no(_("All quantities"), "all", default)
 
 
@@ -305,7 +273,7 @@ USUAL_NEIGHBOURS = 50
 def choose_profile(estimates: pl.DataFrame, correlators: pl.DataFrame, runs: pl.DataFrame) -> ProfileData:
     """Return the profiles of any quantity that was measured, on any cloud, at any scale, along layers or depth."""
     measured = correlators.filter(pl.col("cloud") != "unmasked")
-    with st.container(horizontal=True, vertical_alignment="bottom"):
+    with inputs.row():
         estimators = _in_known_order(estimates["estimator"], ESTIMATORS)
         others = _in_known_order(measured["correlator"], CORRELATORS)
         names = {key: wording.estimator_name(key) for key in estimators} | wording.names("correlator", others)
@@ -313,22 +281,38 @@ def choose_profile(estimates: pl.DataFrame, correlators: pl.DataFrame, runs: pl.
         is_correlator = quantity not in estimators
         rows = measured.filter(correlator=quantity) if is_correlator else estimates.filter(estimator=quantity)
         clouds = _in_known_order(rows["cloud"], keys("cloud"))
-        help_ = (
+        meanings = (
             _("One per type: each distinct token once."),
             _("One per word: the same words for every tokenizer."),
             _("All tokens: as read."),
         )
-        names, more = wording.names("cloud", clouds), {"help": wording.joined_sentences(help_)}
-        cloud = inputs.choose(_("Points"), names, "cloud", **more)
+        help_ = wording.joined_sentences(meanings)
+        cloud = inputs.choose(_("Points"), wording.names("cloud", clouds), "cloud", help=help_)
         axes = {"layer": _("layer"), "depth": _("relative depth")}
         default = "layer" if runs["n_layers"].n_unique() == 1 else "depth"
         same_depth = inputs.choose(_("Horizontal axis"), axes, "axis", default) == "layer"
     if is_correlator:
         data = profile_data.correlator_points(correlators, runs, quantity, cloud)
         return replace(_in_own_colours(data), same_depth=same_depth)
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        scale = _choose_scale(rows.filter(cloud=cloud), quantity)
-    data = profile_data.profile_points(estimates, runs, quantity, cloud, *scale)
+    # What was read at one scale alone is None; Gaussian equivalents are offered for GRIDE, as it saturates.
+    rows = rows.filter(cloud=cloud)
+    transforms = sorted(set(rows["transform"]) - {SURROGATE}, key=lambda name: (name != "centred", name))
+    transform, n1, n2, is_equivalent = "centred", None, None, False
+    with inputs.row():
+        if len(transforms) > 1:
+            names = wording.names("transform", transforms)
+            transform = inputs.choose_from_list(_("Points prepared"), names, "transform", width=330)
+        rows = rows.filter(transform=transform)
+        inner, outer = (sorted(rows[name].drop_nulls().unique()) for name in ("n1", "n2"))
+        if len(inner) > 1:
+            n1 = inputs.choose(_("Scale (neighbour rank n1)"), inner, "n1", USUAL_RANK if USUAL_RANK in inner else None)
+        elif not inner and len(outer) > 1:
+            usual = USUAL_NEIGHBOURS if USUAL_NEIGHBOURS in outer else None
+            n2 = inputs.choose(_("Neighbours (k)"), outer, "k", usual)
+        if quantity == "gride" and rows["gaussian_equivalent"].count():
+            help_ = _("Neighbour estimators read low; this is the dimension of Gaussian points that read the same.")
+            is_equivalent = inputs.choose_yes_no(_("Gaussian equivalent"), "equivalent", False, help=help_)
+    data = profile_data.profile_points(estimates, runs, quantity, cloud, n1, n2, transform, is_equivalent)
     return replace(_in_own_colours(data), same_depth=same_depth)
 
 
@@ -338,33 +322,9 @@ def _in_own_colours(data: ProfileData) -> ProfileData:
     return replace(data, curves=[replace(curve, colour=colours[curve.run_id]) for curve in data.curves])
 
 
-def _choose_scale(rows: pl.DataFrame, estimator: str) -> tuple[int | None, int | None, str, bool]:
-    """Return the neighbour rank, the number of neighbours, the transform of the points, and whether Gaussian equivalents
-    are shown, which are offered for GRIDE, as it saturates. What was read at one scale alone is None."""
-    transforms = sorted(set(rows["transform"]) - {SURROGATE}, key=lambda name: (name != "centred", name))
-    transform, n1, n2, is_equivalent = "centred", None, None, False
-    if len(transforms) > 1:
-        names = wording.names("transform", transforms)
-        transform = inputs.choose_from_list(_("Points prepared"), names, "transform", width=330)
-    rows = rows.filter(transform=transform)
-    inner, outer = (sorted(rows[name].drop_nulls().unique()) for name in ("n1", "n2"))
-    if len(inner) > 1:
-        n1 = inputs.choose(_("Scale (neighbour rank n1)"), inner, "n1", USUAL_RANK if USUAL_RANK in inner else None)
-    elif not inner and len(outer) > 1:
-        n2 = inputs.choose(_("Neighbours (k)"), outer, "k", USUAL_NEIGHBOURS if USUAL_NEIGHBOURS in outer else None)
-    if estimator == "gride" and rows["gaussian_equivalent"].count():
-        help_ = _("Neighbour estimators read low; this is the dimension of Gaussian points that read the same.")
-        is_equivalent = inputs.choose_yes_no(_("Gaussian equivalent"), "equivalent", False, help=help_)
-    return n1, n2, transform, is_equivalent
-
-
 def _in_known_order(values: pl.Series, known: Collection[str]) -> list[str]:
     names = set(values.unique().to_list())
     return [name for name in known if name in names] + sorted(names - set(known))
-
-
-MAX_CURVES_WITH_CONTROLS = 1
-"""With more curves control passes are not drawn by default: their lines would hide the curves."""
 
 
 def choose_references(
@@ -381,13 +341,13 @@ def choose_references(
     surrogates: list[Reference] = []
     if with_surrogates and not data.is_correlator:
         surrogates = profile_data.surrogate_references(data, estimates, selection.runs)
-    references: list[Reference] = []
-    if controls and inputs.choose_yes_no(_("Control passes"), "controls", len(data.curves) <= MAX_CURVES_WITH_CONTROLS):
-        references += controls
+    # With several curves the lines of control passes would hide them.
+    if not (controls and inputs.choose_yes_no(_("Control passes"), "controls", len(data.curves) < 2)):
+        controls = []
     help_ = _("The gap shows how far from Gaussian the real points are.")
-    if surrogates and inputs.choose_yes_no(_("Gaussian points"), "surrogate", False, help=help_):
-        references += surrogates
-    return replace(data, references=references)
+    if not (surrogates and inputs.choose_yes_no(_("Gaussian points"), "surrogate", False, help=help_)):
+        surrogates = []
+    return replace(data, references=[*controls, *surrogates])
 
 
 # --- verdicts and numbers of a run -----------------------------------------------------------------------------------
@@ -435,11 +395,7 @@ def _show_chips(label: str, chips: list[Chip], *, marks_only: bool) -> None:
     badges = " ".join(
         f":{_CHIP_COLOURS[chip.mark]}-badge[{escape(text)}]" for chip, text in zip(chips, shown, strict=True)
     )
-    if marks_only:
-        st.markdown(f"{escape(label)} {badges}", help=details)
-    else:
-        st.caption(escape(label), help=details)
-        st.markdown(badges)
+    st.markdown(f"{escape(label)} {badges}", help=details)
 
 
 def show_run_cards(selection: Selection) -> None:
@@ -449,9 +405,9 @@ def show_run_cards(selection: Selection) -> None:
     for run in records(selection.runs.filter(pl.col("pass") == "text").head(1), Run):
         if told := start_text(run, records(starts.filter(run_id=run.run_id), LayerEstimateRow)):
             st.caption(escape(_("{claim}: {verdict}").format(claim=labels[run.run_id], verdict=told)))
-    with st.container(horizontal=True, gap="small"):
+    with inputs.row("top"):
         for run in records(selection.runs, Run):
-            with st.container(border=True, width=_CARD_WIDTH, gap="small"):
+            with st.container(border=True, width=_CARD_WIDTH):
                 st.markdown(f"**{escape(labels[run.run_id])}**")
                 _show_card(run, selection)
 
@@ -468,9 +424,7 @@ def _show_card(run: Run, selection: Selection) -> None:
     else:
         for claim in CLAIMS:
             colour = _VERDICT_COLOURS.get(getattr(run, f"verdict_{claim}"), "gray")
-            st.markdown(
-                f":{colour}[{escape(wording.claim_text(claim, run))}]", help=escape(joint_text(claim, run)) or None
-            )
+            st.markdown(f":{colour}[{escape(wording.claim_text(claim, run))}]", help=escape(joint_text(claim, run)))
     if run.pass_ != "text" or selection.judged.height < 2:
         results = result_texts(run)
         del results[_("Verdicts")]
@@ -551,8 +505,15 @@ def one_layer_table(layer: int, selection: Selection) -> pl.DataFrame:
         outcome = wording.outcome_name(check.outcome)
         title = _("Check: {name}").format(name=wording.name("check", check.check_name))
         add(title, check.run_id, _("{outcome} ({value})").format(outcome=outcome, value=wording.number(check.value)))
+    return _side_by_side([_("Quantity")], {(title,): texts for title, texts in lines.items()}, labels)
+
+
+def _side_by_side(
+    heads: Sequence[str], lines: dict[tuple[str, ...], dict[str, str]], labels: Mapping[str, str]
+) -> pl.DataFrame:
+    """A line for each key of `lines`, whose parts stand under `heads`, and a column for each run with its text."""
     columns = {label: [texts.get(run_id, "–") for texts in lines.values()] for run_id, label in labels.items()}
-    return pl.DataFrame({_("Quantity"): list(lines), **columns})
+    return pl.DataFrame({head: [line[at] for line in lines] for at, head in enumerate(heads)} | columns)
 
 
 def _cloud_and_state(row: LayerEstimateRow | LayerCorrelatorRow) -> list[str]:
@@ -582,15 +543,11 @@ def claim_table(rows: pl.DataFrame, runs: pl.DataFrame, estimates: pl.DataFrame)
     )
     ends = {row[: len(keys)]: row[len(keys) :] for row in finals.iter_rows()}
     claims = rows.filter(pl.col("run_id").is_in(list(labels))).sort(pl.col("is_core").not_(), maintain_order=True)
-    lines: dict[tuple[str, str, str], dict[str, str]] = {}
+    lines: dict[tuple[str, ...], dict[str, str]] = {}
     for row in records(claims, RunClaimRow):
         named = specification_name(row), _("yes") if row.is_core else ""
         lines.setdefault((*named, wording.name("claim", row.claim)), {})[row.run_id] = marked_ratio_text(row)
         final = ends.get(tuple(getattr(row, key) for key in keys))
         if row.claim == "fall" and final is not None:  # from start to peak, to the end
             lines.setdefault((*named, _("Final dimension")), {})[row.run_id] = wording.with_interval(*final)
-    heads = _("Specification"), _("Core"), _("Claim")
-    return pl.DataFrame(
-        {head: [line[at] for line in lines] for at, head in enumerate(heads)}
-        | {label: [texts.get(run_id, "–") for texts in lines.values()] for run_id, label in labels.items()}
-    )
+    return _side_by_side([_("Specification"), _("Core"), _("Claim")], lines, labels)
