@@ -24,7 +24,6 @@ import time
 import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
-from datetime import date
 from pathlib import Path
 from typing import IO
 
@@ -171,11 +170,9 @@ _COPIES_OF_A_RESULT = 4
 MAX_CELL_BYTES = 2**20
 MAX_CELL_ITEMS = 100_000
 MAX_COLUMNS = 500
-_FIRST_DAY, _LAST_DAY = (day.toordinal() - date(1970, 1, 1).toordinal() for day in (date.min, date.max))
-_PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
-# Types that Arrow and polars carry unchanged; all others (intervals, structs, maps, blobs, ...) become text.
+# Types that Arrow and polars carry unchanged; all others (intervals, structs, maps, blobs, times of day, ...) become text.
 _PLAIN = re.compile(
-    r"(BOOLEAN|U?(TINY|SMALL|BIG)INT|U?INTEGER|FLOAT|DOUBLE|DECIMAL\(.*?\)|VARCHAR|DATE|TIME|"
+    r"(BOOLEAN|U?(TINY|SMALL|BIG)INT|U?INTEGER|FLOAT|DOUBLE|DECIMAL\(.*?\)|VARCHAR|DATE|"
     r"TIMESTAMP(_S|_MS|_NS)?|TIMESTAMP WITH TIME ZONE|\"NULL\")(\[\])*"
 )
 
@@ -306,23 +303,14 @@ def _refuse_huge_cells(name: str, column: pa.Array) -> None:
 
 
 def _refuse_unrepresentable_times(name: str, column: pa.Array) -> None:
-    """Raises QueryError for infinite dates, years beyond 9999 and hour 24: only the engine can represent them."""
-    kind = column.type
-    if pa.types.is_list(kind):
+    """Raises QueryError for infinite dates and years beyond 9999: only the engine can represent them."""
+    if pa.types.is_list(column.type):
         _refuse_unrepresentable_times(name, pc.list_flatten(column))
-        return
-    if pa.types.is_date32(kind):
-        plain, first, last = column.cast(pa.int32()), _FIRST_DAY, _LAST_DAY
-    elif pa.types.is_timestamp(kind):
-        per_day = 86_400 * _PER_SECOND[kind.unit]
-        plain, first, last = column.cast(pa.int64()), _FIRST_DAY * per_day, (_LAST_DAY + 1) * per_day - 1
-    elif pa.types.is_time(kind):
-        plain, first, last = column.cast(pa.int64()), 0, 86_400 * _PER_SECOND[kind.unit] - 1
-    else:
-        return
-    found = pc.min_max(plain).as_py()
-    if found["min"] is not None and not first <= found["min"] <= found["max"] <= last:
-        raise QueryError("Column {name} is out of range. Cast it to VARCHAR.", name=_brief(name))
+    elif pa.types.is_temporal(column.type):
+        try:
+            pc.min_max(column).as_py()
+        except OverflowError as error:
+            raise QueryError("Column {name} is out of range. Cast it to VARCHAR.", name=_brief(name)) from error
 
 
 def _brief(name: str) -> str:

@@ -37,7 +37,6 @@ from core.files import (
     make_folder,
     move,
     read_json,
-    read_json_or_none,
     sync_folder,
     temporary_folder,
     unused_path,
@@ -197,12 +196,8 @@ def read_header(parcel: Path) -> ParcelHeader:
         run, n_layers, tags = rows["runs"], rows["models"]["n_layers"], rows["runs"]["tags"]
         if not 0 <= n_layers <= MAX_LAYERS:
             raise ValueError(f"a model of {n_layers} blocks")
-        if len(tags) > MAX_TAGS + len(RESERVED_TAGS):
-            raise ValueError(f"{len(tags)} tags")
         # What annotations.json could not hold, or the next annotation would damage the parcel.
-        for tag in set(tags) - set(RESERVED_TAGS):
-            normalize_tag(tag)
-        normalize_note(run["note"] or "")
+        _checked_annotations([tag for tag in tags if tag not in RESERVED_TAGS], run["note"])
         rows["runs"] |= annotation_columns(parcel, tags) or {}
         hashes = content["files"]
         present = [*LONG_TABLES, *([TOKENS] if TOKENS in hashes else [])]
@@ -438,26 +433,24 @@ def write_annotations(parcel: Path, annotations: Annotations) -> None:
 
 
 def read_annotations(parcel: Path) -> Annotations | None:
-    """The parcel's annotations; None if it has none. Raises ValueError for an invalid file."""
+    """The parcel's annotations; None if it has none. Raises InputError or one of READ_ERRORS for an invalid file."""
     try:
         content = read_json(parcel / ANNOTATIONS_FILE)
     except FileNotFoundError:
         return None
-    tags, note = (content.get("tags"), content.get("note")) if isinstance(content, dict) else (None, None)
-    if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags) or len(tags) > MAX_TAGS:
+    return _checked_annotations(content["tags"], content.get("note"))
+
+
+def _checked_annotations(tags: Any, note: Any) -> Annotations:
+    if not isinstance(tags, list) or len(tags) > MAX_TAGS:
         raise ValueError(f"{ANNOTATIONS_FILE} does not hold a list of tags")
-    if not (note is None or isinstance(note, str)):
-        raise ValueError(f"{ANNOTATIONS_FILE} holds a note that is no text")
-    try:
-        return Annotations(tuple(dict.fromkeys(map(normalize_tag, tags))), normalize_note(note or "") or None)
-    except InputError as error:
-        raise ValueError(f"{ANNOTATIONS_FILE}: {error}") from error
+    return Annotations(tuple(dict.fromkeys(map(normalize_tag, tags))), normalize_note(note or "") or None)
 
 
 def annotation_columns(parcel: Path, run_tags: Iterable[str]) -> dict[str, Any] | None:
     """The current columns `tags` and `note` of a run; None if the parcel has no annotations.
 
-    `run_tags` are the tags in run.json. Raises ValueError as `read_annotations` does.
+    `run_tags` are the tags in run.json. Raises as `read_annotations` does.
     """
     annotations = read_annotations(parcel)
     if annotations is None:
@@ -540,9 +533,9 @@ def quarantine(folder: Folder, parcel: Path) -> None:
 
 
 def _read_trashed(parcel: Path) -> TrashedRun:
-    content = read_json_or_none(parcel / RUN_FILE)  # the trash must be listed also where that is damaged
-    run = content.get("run") if isinstance(content, dict) else None
-    said = run if isinstance(run, dict) else {}
+    said: dict[str, Any] = {}
+    with contextlib.suppress(*READ_ERRORS):  # the trash must be listed also where that is damaged
+        said = dict(read_json(parcel / RUN_FILE)["run"])
     names = (str(said.get(key, "")) for key in ("model_id", "corpus_id", "protocol", "pass"))
     deleted_at = datetime.fromtimestamp(parcel.stat().st_mtime, UTC).isoformat(timespec="seconds")
     n_bytes = sum(file.stat().st_size for file in parcel.iterdir() if file.is_file())

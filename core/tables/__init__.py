@@ -6,6 +6,7 @@ field to the row class and fill it where rows are made; everything else follows 
 
 from __future__ import annotations
 
+from core.errors import Sentence
 from core.tables.columns import BoundColumn, Column, Table, columns, frame, ids_of, records, value_of
 from core.tables.measured import (
     INTERVAL,
@@ -47,6 +48,7 @@ from core.tables.scored import (
     ScoreFileRow,
     ScoreRow,
     ScoreSampleRow,
+    VersionRow,
 )
 
 _DECLARED = (
@@ -92,6 +94,7 @@ _DECLARED = (
     Table("recipe_numbers", RecipeNumberRow, "Numbers of kept reports, with sources."),
     Table("saved_queries", SavedQueryRow, "Kept queries.", is_indexed=True),
 )
+VERSIONS = Table("schema_version", VersionRow, Sentence("Version of this file's schema."))
 TABLES: dict[str, Table] = {table.name: table for table in _DECLARED}
 LONG_TABLES = tuple(name for name in TABLES if name.startswith(("layer_", "run_")))
 """Tables with many rows per run; each is a Parquet file in the run's parcel."""

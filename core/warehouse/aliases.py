@@ -16,7 +16,7 @@ from functools import cached_property
 
 import polars as pl
 
-from core.errors import InputError, Sentence, missing
+from core.errors import InputError, missing
 from core.store import user_files
 from core.tables import PILOT_SOURCE, ModelAliasRow
 from core.warehouse.connection import Readable
@@ -130,10 +130,7 @@ def set_aliases(warehouse: Warehouse, wanted: Mapping[str, str], remove: Iterabl
 
     Raises InputError, and changes nothing, if a name is empty, stands for itself, or for another alias.
     """
-    wanted = {
-        _validated_name(alias, Sentence("name")): _validated_name(reference, Sentence("model"))
-        for alias, reference in wanted.items()
-    }
+    wanted = {_validated_name(alias): _validated_name(reference) for alias, reference in wanted.items()}
     removed, folder = set(remove), warehouse.folder
     with warehouse.update(_KIND, *map(user_files.hash_name, {*wanted, *removed})) as connection:
         known = dict(connection.execute("SELECT alias, reference FROM model_aliases").fetchall())
@@ -157,6 +154,11 @@ def _check_aliases(aliases: Mapping[str, str]) -> None:
             raise InputError(
                 "'{alias}' means itself already. Name the model that it stands for.", alias=_shortened(alias)
             )
+        if _REVISION.search(reference):
+            raise InputError(
+                "'{name}' names a revision. Leave @ and what follows out: scores carry their own.",
+                name=_shortened(reference),
+            )
         if reference in aliases:
             raise InputError(
                 "'{reference}' is an alias of '{after}': name that model for '{alias}'.",
@@ -166,27 +168,11 @@ def _check_aliases(aliases: Mapping[str, str]) -> None:
             )
 
 
-def _validated_name(name: str, what: str) -> str:
+def _validated_name(name: str) -> str:
     """The name without outer blanks. Raises InputError for an invalid one."""
     name = name.strip()
-    if not name:
-        raise InputError("An alias needs a name and a model; the {what} is empty.", what=what)
-    if len(name) > MAX_NAME_LENGTH:
-        raise InputError(
-            "'{name}' has {n_name:,} letters; a {what} has at most {most_letters}.",
-            name=_shortened(name),
-            n_name=len(name),
-            what=what,
-            most_letters=MAX_NAME_LENGTH,
-        )
-    if any(unicodedata.category(letter) in ("Cc", "Cs") for letter in name):
-        raise InputError(
-            "'{name}' holds a control character: a {what} is one line of text.", name=_shortened(name), what=what
-        )
-    if what == "model" and _REVISION.search(name):
-        raise InputError(
-            "'{name}' names a revision. Leave @ and what follows out: scores carry their own.", name=_shortened(name)
-        )
+    if not 0 < len(name) <= MAX_NAME_LENGTH or any(unicodedata.category(letter) in ("Cc", "Cs") for letter in name):
+        raise InputError("A name has 1 to {most} visible characters on one line.", most=MAX_NAME_LENGTH)
     return name
 
 

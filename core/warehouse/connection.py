@@ -27,7 +27,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sized
+from collections.abc import Iterator, Sized
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -36,7 +36,7 @@ import duckdb
 import polars as pl
 from filelock import FileLock, Timeout
 
-from core.errors import ResourceError, Sentence, WarehouseError, WarehouseLocked, sentences
+from core.errors import ResourceError, Sentence, WarehouseError, WarehouseLocked
 from core.files import names_in, refusing
 from core.tables import TABLES
 from core.tables.columns import literal
@@ -81,7 +81,7 @@ def copy_snapshot(path: Path, target: Path, wait: float) -> None:
 
     Raises ResourceError if there is no room, WarehouseLocked if a writer holds the file for `wait` seconds.
     """
-    with read_connection(path, wait):
+    with attach(path, True, wait):
         done = subprocess.run(
             [sys.executable, "-I", copy_worker.__file__, str(path), str(target)],
             capture_output=True,
@@ -125,8 +125,6 @@ WRITING = CONFIG | {"threads": "1"}
 
 _FIRST_DELAY = 0.005
 """Seconds until the first retry of a busy file."""
-_GATE_CLOSED, _GATE_OPEN = 0.4, 0.1
-"""Seconds that a writer which cannot open the file keeps readers out, and then lets them in before its next try."""
 
 
 class DiskFull(ResourceError):
@@ -166,53 +164,21 @@ def wal_path(path: Path) -> Path:
 
 
 @contextlib.contextmanager
-def read_connection(path: Path, wait: float) -> Iterator[Connection]:
-    """A reading connection. Every try passes the gate first, so that after a collision with a writer the reader goes in
-    as soon as that writer has left."""
-
-    def pass_gate(left: float) -> None:
-        _close_gate(path, left, _READER_POLL).release()
-
-    with attach(path, True, wait, before=pass_gate) as connection:
-        yield connection
-
-
-@contextlib.contextmanager
 def write_connection(path: Path, wait: float) -> Iterator[Connection]:
-    """A writing connection, behind the closed gate. While another program holds the file, readers are let in now and
-    then: they need not wait with the writer."""
-    end = time.monotonic() + wait
-    with contextlib.ExitStack() as leaving:
-        while True:
-            left = max(0.0, end - time.monotonic())
-            with contextlib.ExitStack() as inside:
-                inside.enter_context(exclusive(path, left))
-                try:
-                    connection = inside.enter_context(attach(path, False, min(left, _GATE_CLOSED)))
-                except WarehouseLocked:
-                    if time.monotonic() + _GATE_OPEN > end:
-                        raise
-                else:
-                    leaving.push(inside.pop_all())
-                    break
-            time.sleep(_GATE_OPEN)
+    """A writing connection, behind the closed gate."""
+    with exclusive(path, wait), attach(path, False, wait) as connection:
         yield connection
 
 
 @contextlib.contextmanager
-def attach(
-    path: Path,
-    read_only: bool,
-    wait: float,
-    instance: DuckDBInstance | None = None,
-    before: Callable[[float], None] = lambda left: None,
-) -> Iterator[Connection]:
+def attach(path: Path, read_only: bool, wait: float, instance: DuckDBInstance | None = None) -> Iterator[Connection]:
     """A connection to a warehouse file. Retries while it is busy; WarehouseLocked if it stays so for `wait` seconds.
-    `before` is called before each try, with the seconds that are left."""
+    A reader passes the gate at every try: after a collision with a writer it goes in as soon as that has left."""
     instance = instance or (_READER if read_only else _WRITER)
     end, delay = time.monotonic() + wait, _FIRST_DELAY
     while True:
-        before(max(0.0, end - time.monotonic()))
+        if read_only:
+            _close_gate(path, max(0.0, end - time.monotonic()), _READER_POLL).release()
         try:
             file = instance.attach(path, read_only)
             break
@@ -424,12 +390,7 @@ def translate_error(path: Path, error: duckdb.Error) -> WarehouseError | Resourc
     is_wal_error = isinstance(error, duckdb.TransactionException) and f'file "{wal_path(path)}"' in text
     if isinstance(error, (duckdb.IOException, duckdb.PermissionException)) or is_wal_error:
         reason = first.rpartition("Error: ")[2].removeprefix("Failed to commit: ")
-        message = Sentence("The warehouse {path} cannot be used: {reason}.", path=path, reason=reason)
-        if "Permission denied" in reason:
-            message = sentences(
-                message, Sentence("Check the permissions of the file and of {parent}.", parent=path.parent)
-            )
-        return ResourceError(message)
+        return ResourceError("The warehouse {path} cannot be used: {reason}.", path=path, reason=reason)
     return None
 
 

@@ -348,13 +348,10 @@ def export_report_data(
         tables = {"recipe_numbers": frame(numbers, RecipeNumberRow)}
         with warehouse.open() as opened:
             for table in [name for name in TABLES if name in sources]:
-                if table in _QUERIES:
-                    tables[table] = opened.read(_QUERIES[table], {"ids": list(run_ids)})
-                elif "run_id" in TABLES[table].names:
-                    tables[table] = opened.read(f"SELECT * FROM {table} WHERE {_SELECTED}", {"ids": list(run_ids)})
-                else:
-                    sql = f"SELECT * FROM {table} WHERE plan_id IN (SELECT unnest($ids::VARCHAR[]))"
-                    tables[table] = opened.read(sql, {"ids": plans})
+                is_plan = table in ("plans", "plan_outcomes")
+                where = "plan_id IN (SELECT unnest($ids::VARCHAR[]))" if is_plan else _SELECTED
+                sql = _QUERIES.get(table, f"SELECT * FROM {table} WHERE {where}")
+                tables[table] = opened.read(sql, {"ids": plans if is_plan else list(run_ids)})
         if "plans" in tables:
             tables["plans"] = tables["plans"].with_columns(
                 pl.col("config").map_elements(_config_without_places, pl.String),

@@ -18,11 +18,11 @@ import duckdb
 import polars as pl
 
 from core.errors import ResourceError, Sentence, WarehouseError
-from core.files import folders_in, names_in, temporary_folder
+from core.files import folders_in, temporary_folder
 from core.records import SHIPPED
 from core.store import parcels, user_files
 from core.store.archive import pending_restores
-from core.store.folder import Progress, no_progress
+from core.store.folder import Folder, Progress, no_progress
 from core.store.parcels import is_parcel, read_header, read_tables
 from core.tables import LONG_TABLES
 from core.warehouse import schema, sync
@@ -104,7 +104,7 @@ def check_integrity(warehouse: Warehouse, thorough: bool = False, progress: Prog
         return IntegrityReport()
     patient = replace(warehouse, wait=LOCK_WAIT)
     findings = [
-        *_unfinished_changes(patient),
+        *_unfinished_changes(patient.folder),
         *(_joined(reason, _RESTORE) for reason in sync.damaged_files(patient.folder).values()),
     ]
     n_rows = n_parcels = 0
@@ -120,9 +120,10 @@ def check_integrity(warehouse: Warehouse, thorough: bool = False, progress: Prog
                     schema.create_tables(model)
                     findings += [*_check_columns(file, model), *_check_references(file)]
                     findings += _check_user_files(file, model, patient, thorough)
-                    n_parcels, parcel_findings = _check_parcels(file, model, patient, thorough, progress)
+                    told: dict[str, list[dict[str, Any]]] = {table: [] for table in sync.CONTENT_HASHES}
+                    n_parcels, parcel_findings = _check_parcels(file, model, patient, thorough, told, progress)
                     findings += parcel_findings
-                    findings += _check_models_and_corpora(file, patient) if thorough else ()
+                    findings += _check_models_and_corpora(file, told) if thorough else ()
     except (WarehouseError, ResourceError) as error:
         findings.append(Notice("The integrity of the warehouse was not checked: {reason}", reason=error))
     return IntegrityReport(tuple(findings), n_rows, n_parcels)
@@ -148,18 +149,9 @@ def read_all_tables(connection: Connection) -> tuple[dict[str, int], list[Findin
 # --- the files -------------------------------------------------------------------------------------------------
 
 
-def _unfinished_changes(warehouse: Warehouse) -> Iterator[Finding]:
-    folder = warehouse.folder
-    known = [(kind, one) for kind, one in folder.pending_changes() if kind in sync.KINDS]
-    restores = [one.name for one in pending_restores(folder)]
-    marked = [*(f"{kind}-{one}" for kind, one in known), *restores]
-    if strays := names_in(folder.pending) - {*marked}:
-        yield Notice(
-            "{pending} holds what is not Workdim's ({names}); it can be removed.",
-            pending=folder.pending,
-            names=sorted(strays)[:3],
-        )
-    if marked:
+def _unfinished_changes(folder: Folder) -> Iterator[Finding]:
+    marked = [f"{kind}-{one}" for kind, one in folder.pending_changes() if kind in sync.KINDS]
+    if marked := [*marked, *(one.name for one in pending_restores(folder))]:
         yield Notice("{changes} not finished. Run: workdim ingest", changes=_count_text(marked, "change"))
 
 
@@ -181,11 +173,11 @@ def _snapshot(warehouse: Warehouse) -> Iterator[Path]:
 def _check_columns(file: Connection, model: Connection) -> Iterator[Finding]:
     """Compare tables and columns with those of this version."""
     sql = """
-        SELECT schema_name || '.' || table_name, column_name, data_type || if(is_nullable, '', ' NOT NULL'), comment
+        SELECT schema_name || '.' || table_name, column_name, data_type || if(is_nullable, '', ' NOT NULL')
         FROM duckdb_columns() WHERE NOT internal
     """
     expected, actual = (
-        {(table, column): (kind, comment) for table, column, kind, comment in connection.execute(sql).fetchall()}
+        {(table, column): kind for table, column, kind in connection.execute(sql).fetchall()}
         for connection in (model, file)
     )
     known = {table for table, _ in expected}
@@ -193,16 +185,14 @@ def _check_columns(file: Connection, model: Connection) -> Iterator[Finding]:
         name = ".".join(column).removeprefix("main.")
         if column not in actual:
             yield Finding("The column {name} is missing. {remedy}", name=name, remedy=_REBUILD)
-        elif column in expected and expected[column][0] != actual[column][0]:
+        elif expected.get(column, actual[column]) != actual[column]:
             yield Finding(
                 "The column {name} is {found} and should be {expected}. {remedy}",
                 name=name,
-                found=actual[column][0],
-                expected=expected[column][0],
+                found=actual[column],
+                expected=expected[column],
                 remedy=_REBUILD,
             )
-        elif column in expected and expected[column][1] and not actual[column][1]:
-            yield Notice("The column {name} has lost its comment. {remedy}", name=name, remedy=_REBUILD)
         elif column not in expected and column[0] in known:
             yield Notice("The column {name} is not Workdim's; a new file is built without it.", name=name)
     if foreign := sorted(table.removeprefix("main.") for table in {table for table, _ in actual} - known):
@@ -264,9 +254,15 @@ def _check_references(file: Connection) -> Iterator[Finding]:
 
 
 def _check_parcels(
-    file: Connection, model: Connection, warehouse: Warehouse, thorough: bool, progress: Progress
+    file: Connection,
+    model: Connection,
+    warehouse: Warehouse,
+    thorough: bool,
+    told: dict[str, list[dict[str, Any]]],
+    progress: Progress,
 ) -> tuple[int, list[Finding]]:
-    """Compare runs with their parcels; returns the number of parcels read and the findings."""
+    """Compare runs with their parcels; returns the number of parcels read and the findings, and adds the rows of models and
+    texts to `told`."""
     runs = first_column(file, "SELECT run_id FROM runs ORDER BY run_id")
     counts = {
         table: dict(file.execute(f"SELECT run_id, count(*) FROM {table} GROUP BY run_id").fetchall())
@@ -279,7 +275,10 @@ def _check_parcels(
             missing.append(run_id)
             continue
         try:
-            tables = read_tables(read_header(parcel))
+            header = read_header(parcel)
+            for table, rows in told.items():
+                rows.append(header.rows[table])
+            tables = read_tables(header)
             differences = [table for table in LONG_TABLES if tables[table].height != counts[table].get(run_id, 0)]
             if thorough and not differences:
                 differences = _differing_tables(file, model, warehouse, RUN, run_id, ("runs", *LONG_TABLES))
@@ -299,19 +298,13 @@ def _check_parcels(
     return len(runs) - len(missing), findings
 
 
-def _check_models_and_corpora(file: Connection, warehouse: Warehouse) -> Iterator[Finding]:
-    """Compare the rows that runs share with their parcels. Parcels of one model may differ, as versions of Workdim do and
-    names that a model was asked by: each value of a row must be that of one of them."""
-    told: dict[str, dict[str, list[dict[str, Any]]]] = {table: {} for table in sync.CONTENT_HASHES}
-    for run_id in first_column(file, "SELECT run_id FROM runs"):
-        with contextlib.suppress(WarehouseError):  # one without a parcel, or with a damaged one, is found elsewhere
-            rows = read_header(warehouse.parcels / run_id).rows
-            for table, (key, _content) in sync.CONTENT_HASHES.items():
-                told[table].setdefault(rows[table][key], []).append(rows[table])
+def _check_models_and_corpora(file: Connection, told: dict[str, list[dict[str, Any]]]) -> Iterator[Finding]:
+    """Compare the rows that runs share with those `told` by their parcels. Parcels of one model may differ, as versions of
+    Workdim do and names that a model was asked by: each value of a row must be that of one of them."""
     for table, (key, _content) in sync.CONTENT_HASHES.items():
         used = set(first_column(file, f"SELECT {key} FROM runs"))
         for row in pl.DataFrame(file.sql(f"SELECT * FROM {table} ORDER BY {key}")).iter_rows(named=True):
-            name, of_parcels = row[key], told[table].get(row[key], [])
+            name, of_parcels = row[key], [rows for rows in told[table] if rows[key] == row[key]]
             wrong = [column for column, value in row.items() if value not in [one[column] for one in of_parcels]]
             if name not in used:
                 yield Finding(

@@ -19,7 +19,7 @@ from core.errors import InputError, missing, unknown_name
 from core.files import utc_now
 from core.ids import typed_name
 from core.pilots.pilot import PRESENTATION_FIELDS, OwnTask, Pilot, PilotModel, pilot_from_config
-from core.pilots.saved import OUTCOMES, Recipe, Rule, SavedRecipe, SavedRule, recipe_from_row, rule_from_config
+from core.pilots.saved import Recipe, Rule, SavedRecipe, SavedRule, recipe_from_row, rule_from_config
 from core.store import user_files
 from core.store.parcels import is_deleted
 from core.tables import (
@@ -221,8 +221,6 @@ def set_outcome(
     warehouse: Warehouse, rule_id: str, choice_id: str, outcome: str | None, note: str | None = None
 ) -> RuleChoiceRow:
     """Record whether a choice proved right; None clears it. Raises InputError for an unknown choice."""
-    if outcome not in (*OUTCOMES, None):
-        raise InputError(unknown_name("outcome", str(outcome), OUTCOMES))
     now = utc_now()
     with warehouse.update(_RULE, rule_id):
         row, choices = _read(warehouse, rule_id)

@@ -92,9 +92,6 @@ def delete_runs(warehouse: Warehouse, run_ids: Sequence[str]) -> None:
         if not is_parcel(warehouse.parcels / run_id):
             raise _without_parcel(warehouse, run_id)
     with warehouse.update(RUN, *run_ids):
-        for run_id in run_ids:
-            if not is_parcel(warehouse.parcels / run_id):  # another process has deleted it meanwhile
-                raise _missing_run(run_id)
         for done, run_id in enumerate(run_ids):
             try:
                 parcels.move_to_trash(warehouse.folder, run_id)

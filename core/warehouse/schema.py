@@ -22,21 +22,12 @@ import polars as pl
 
 from core.errors import InputError, Sentence, WarehouseError, unknown_name
 from core.files import REFERENCE
-from core.tables import TABLES
+from core.tables import TABLES, VERSIONS
 from core.tables.columns import literal
 from core.warehouse.connection import Connection, Readable, first_column, insert
 
 VERSION = 2
 """To be raised with every change of the schema that an earlier Workdim cannot read."""
-VERSION_TABLE = "schema_version"
-
-VERSION_COLUMNS = {
-    "version": ("BIGINT", Sentence("Version of the schema.")),
-    "fingerprint": ("VARCHAR", Sentence("Hash of the tables and shipped scores.")),
-    "made_at": ("TIMESTAMP", Sentence("When the file was built, UTC.")),
-}
-"""Column of the table that holds the version -> type, meaning."""
-VERSION_MEANING = Sentence("Version of this file's schema.")
 
 
 class NewerSchema(WarehouseError):
@@ -66,16 +57,11 @@ class Table:
 
 def create_tables(connection: Connection) -> None:
     """Create all tables with their comments and load the shipped scores, within the caller's transaction."""
-    for table in TABLES.values():
-        connection.execute(table.ddl())
-        for statement in table.comment_statements():
+    for table in (*TABLES.values(), VERSIONS):
+        for statement in (table.ddl(), *table.comment_statements()):
             connection.execute(statement)
-    typed = ", ".join(f"{column} {kind} NOT NULL" for column, (kind, _) in VERSION_COLUMNS.items())
-    connection.execute(f"CREATE TABLE {VERSION_TABLE} ({typed})")
-    connection.execute(f"COMMENT ON TABLE {VERSION_TABLE} IS {literal(VERSION_MEANING)}")
-    for column, (_, meaning) in VERSION_COLUMNS.items():
-        connection.execute(f"COMMENT ON COLUMN {VERSION_TABLE}.{column} IS {literal(meaning)}")
-    connection.execute(f"INSERT INTO {VERSION_TABLE} VALUES (?, ?, now() AT TIME ZONE 'UTC')", [VERSION, fingerprint()])
+    sql = f"INSERT INTO {VERSIONS.name} VALUES (?, ?, now() AT TIME ZONE 'UTC')"
+    connection.execute(sql, [VERSION, fingerprint()])
     load_shipped_scores(connection)
 
 
@@ -85,7 +71,7 @@ def is_current(connection: Connection) -> bool:
     Raises NewerSchema or OtherProgram for a file that must be left alone.
     """
     try:
-        versions = connection.execute(f"SELECT version, fingerprint FROM {VERSION_TABLE}").fetchall()
+        versions = connection.execute(f"SELECT version, fingerprint FROM {VERSIONS.name}").fetchall()
     except (duckdb.CatalogException, duckdb.BinderException):
         versions = []
     if versions == [(VERSION, fingerprint())]:
@@ -97,10 +83,7 @@ def is_current(connection: Connection) -> bool:
     found = dict(connection.execute(sql).fetchall())
     if not found:
         return False
-    if (
-        found.get(VERSION_TABLE) != [f"{column} {kind}" for column, (kind, _) in VERSION_COLUMNS.items()]
-        or not versions
-    ):
+    if found.get(VERSIONS.name) != [f"{column.name} {column.sql_type}" for column in VERSIONS.columns] or not versions:
         raise OtherProgram(
             "{path} is another program's DuckDB file ({tables}). Choose another with --warehouse.",
             path=_path(connection),
@@ -173,7 +156,7 @@ def user_relations(connection: Connection) -> tuple[list[str], dict[str, str]]:
     where = "NOT internal AND schema_name = 'main' AND database_name = current_database()"
     named = first_column(connection, f"SELECT table_name FROM duckdb_tables() WHERE {where}")
     views = dict(connection.execute(f"SELECT view_name, sql FROM duckdb_views() WHERE {where}").fetchall())
-    own = {*TABLES, VERSION_TABLE}
+    own = {*TABLES, VERSIONS.name}
     return sorted(set(named) - own), {name: sql for name, sql in sorted(views.items()) if name not in own}
 
 

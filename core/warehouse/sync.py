@@ -496,14 +496,7 @@ def _as_only_builder(path: Path, report: Report) -> Iterator[None]:
                     "Another process builds the warehouse {path} from its files: this one waits for it.", path=path
                 )
             )
-            try:
-                held.enter_context(exclusive(lock, _MAX_BUILD_SECONDS))
-            except WarehouseLocked as error:
-                raise WarehouseLocked(
-                    "Another process has been building the warehouse {path} for {minutes:.0f} minutes. End it, and try again; finished runs are kept.",
-                    path=path,
-                    minutes=_MAX_BUILD_SECONDS / 60,
-                ) from error
+            held.enter_context(exclusive(lock, _MAX_BUILD_SECONDS))
         yield
 
 
@@ -595,7 +588,11 @@ def _reporting_errors(report: Report) -> Iterator[None]:
     try:
         yield
     except (duckdb.Error, WarehouseError) as error:
-        report(Sentence("The old warehouse could not be read: {reason}.", reason=reason_of(error)))
+        report(_unreadable(error))
+
+
+def _unreadable(error: Exception) -> Sentence:
+    return Sentence("The old warehouse could not be read: {reason}.", reason=reason_of(error).partition(". ")[0])
 
 
 @contextlib.contextmanager
@@ -617,12 +614,7 @@ def _old_file(path: Path, wait: float, report: Report) -> Iterator[tuple[Connect
                 connection = None
                 if isinstance(error, (WarehouseLocked, schema.NewerSchema, OtherProgram, DiskFull)):
                     raise
-                report(
-                    Sentence(
-                        "The old warehouse could not be read: {reason}.",
-                        reason=str(error).splitlines()[0].partition(". ")[0].rstrip("."),
-                    )
-                )
+                report(_unreadable(error))
         yield connection, inside.close
 
 

@@ -22,7 +22,6 @@ from core.errors import ResourceError, Sentence, WarehouseError, WarehouseLocked
 from core.files import names_in, refuse_where_read_only
 from core.store import archive, user_files
 from core.store.folder import Folder, Progress, no_progress
-from core.store.parcels import RUN_FILE
 from core.warehouse import connection as gate
 from core.warehouse import schema, sync
 from core.warehouse.connection import Connection, OpenWarehouse, exists, file_stamp, transaction, translated_errors
@@ -31,8 +30,6 @@ from core.warehouse.sync import BuildResult, PendingChanges, Report, build
 _log = logging.getLogger("workdim")
 _READER_WRITE_WAIT = 0.9
 """Seconds that a reader waits for the right to write."""
-_INGEST_GRACE = 5.0
-"""Seconds after its end within which a measurement is not reported as waiting: its own process is ingesting it."""
 _CLOCK_TICK = 50_000_000
 """Nanoseconds: a folder that changed so recently is checked again, because file clocks are coarse."""
 _LOG_INTERVAL = 5.0
@@ -52,7 +49,7 @@ class PendingResult:
     damaged: list[str] = field(default_factory=list)
     """One line for each damaged file."""
     waiting: str = ""
-    """Tells of parcels that wait, and why: not of those that their own process is ingesting just now."""
+    """Tells of parcels that wait, and why."""
 
     @property
     def messages(self) -> list[str]:
@@ -112,8 +109,9 @@ class Warehouse:
             if not exists(self.path):
                 self.prepare()
             with contextlib.ExitStack() as inside:
-                connection = inside.enter_context(gate.read_connection(self.path, self.wait))
-                todo = self._find_pending(connection)
+                connection = inside.enter_context(gate.attach(self.path, True, self.wait))
+                is_known = schema.is_current(connection) and _synced_stamps.get(self.path) == self._stamp()
+                todo = PendingChanges() if is_known else self._find_pending(connection)
                 if todo is None or todo:
                     inside.close()
                     if todo is None:
@@ -121,7 +119,7 @@ class Warehouse:
                     else:
                         for line in self._apply_for_reader(todo).damaged:
                             _log.warning(line)
-                    connection = inside.enter_context(gate.read_connection(self.path, self.wait))
+                    connection = inside.enter_context(gate.attach(self.path, True, self.wait))
                 yield OpenWarehouse(connection)
 
     @contextlib.contextmanager
@@ -135,7 +133,7 @@ class Warehouse:
         but the disk is too full for the rows: they follow later.
         """
         refuse_where_read_only()
-        with self._writing({(kind, file_id) for file_id in ids}) as connection:
+        with self._writing({(kind, file_id) for file_id in ids}) as (connection, _):
             lost = {one for one in ids if kind != sync.RUN and not user_files.exists(self.folder, kind, one)}
             self.folder.mark(kind, ids)
             try:
@@ -193,7 +191,7 @@ class Warehouse:
     @contextlib.contextmanager
     def write(self) -> Iterator[Connection]:
         """A connection in one transaction, for users' own tables: all others are built from files."""
-        with self._writing() as connection, transaction(connection):
+        with self._writing() as (connection, _), transaction(connection):
             yield connection
 
     def prepare(self) -> None:
@@ -214,7 +212,7 @@ class Warehouse:
         """Changes of files that the rows do not reflect yet; changes nothing."""
         if not exists(self.path):
             self.prepare()
-        with translated_errors(self.path), gate.read_connection(self.path, self.wait) as connection:
+        with translated_errors(self.path), gate.attach(self.path, True, self.wait) as connection:
             return sync.find_pending_changes(connection, self.folder)
 
     def apply_pending(self, report: Report = _log.warning) -> list[str]:
@@ -222,13 +220,12 @@ class Warehouse:
 
         Returns the ids of the ingested runs. A damaged file is reported as one line and does not stop the others.
         """
-        ingested: list[str] = []
-        with self._writing(report=report, ingested=ingested):
+        with self._writing(report=report) as (_, ingested):
             return ingested
 
     def sync_files(self, report: Report = _log.warning) -> None:
         """Sync all rows with files that were edited by hand: tags and notes, user files, the trash."""
-        with self._writing() as connection:
+        with self._writing() as (connection, _):
             sync.sync_all(connection, self.folder, report)
 
     def try_apply_pending(self) -> PendingResult:
@@ -245,42 +242,29 @@ class Warehouse:
 
     @contextlib.contextmanager
     def _writing(
-        self,
-        except_for: Collection[tuple[str, str]] = (),
-        report: Report = _log.warning,
-        ingested: list[str] | None = None,
-    ) -> Iterator[Connection]:
-        """A writing connection, after applying all pending changes but those of the caller."""
+        self, except_for: Collection[tuple[str, str]] = (), report: Report = _log.warning
+    ) -> Iterator[tuple[Connection, list[str]]]:
+        """A writing connection, after applying all pending changes but those of the caller; and the runs ingested so."""
         with translated_errors(self.path), contextlib.ExitStack() as inside:
-            if not exists(self.path):
-                self.prepare()
-            connection = inside.enter_context(gate.write_connection(self.path, self.wait))
-            stamp = self._stamp()  # before the check: what changes in between is checked again
-            todo = self._find_pending(connection, is_fresh=ingested is not None)
-            if todo is None:
+            todo = None
+            while todo is None:
                 inside.close()
                 self.prepare()
                 connection = inside.enter_context(gate.write_connection(self.path, self.wait))
-                stamp = self._stamp()
-                todo = self._find_pending(connection) or PendingChanges()
+                stamp = self._stamp()  # before the check: what changes in between is checked again
+                todo = self._find_pending(connection)
+            ingested = []
             if todo := todo.without(except_for):
-                came = sync.apply_pending(connection, self.folder, todo, report)
-                if ingested is not None:
-                    ingested += came
+                ingested = sync.apply_pending(connection, self.folder, todo, report)
                 if not except_for:
                     self._remember_stamp(stamp)  # what is left is damaged and was reported
-            yield connection
+            yield connection, ingested
 
-    def _find_pending(self, connection: Connection, is_fresh: bool = False) -> PendingChanges | None:
-        """Pending changes, checked once for each change of the folder; None if the file must be built."""
-        if not schema.is_current(connection):
+    def _find_pending(self, connection: Connection) -> PendingChanges | None:
+        """Pending changes; None if the file must be built."""
+        if not schema.is_current(connection) or archive.pending_restores(self.folder):
             return None
-        stamp = self._stamp()
-        if _synced_stamps.get(self.path) == stamp and not is_fresh:
-            return PendingChanges()
-        if archive.pending_restores(self.folder):
-            return None
-        todo = sync.find_pending_changes(connection, self.folder)
+        stamp, todo = self._stamp(), sync.find_pending_changes(connection, self.folder)
         if not todo:
             self._remember_stamp(stamp)
         return todo
@@ -288,7 +272,7 @@ class Warehouse:
     def _needs_building(self) -> bool:
         if not exists(self.path) or archive.pending_restores(self.folder):
             return True
-        with gate.read_connection(self.path, self.wait) as connection:
+        with gate.attach(self.path, True, self.wait) as connection:
             return not schema.is_current(connection)
 
     def _stamp(self) -> tuple[int, ...]:
@@ -300,29 +284,20 @@ class Warehouse:
 
     def _apply_for_reader(self, todo: PendingChanges) -> PendingResult:
         damaged: list[str] = []
-        # Otherwise all readers would wait in line for it, each to find that it is ingested already.
-        is_brought = not todo.changes and all(map(self._is_being_ingested, todo.run_ids))
-        patient = replace(self, wait=0.0 if is_brought else min(self.wait, _READER_WRITE_WAIT))
+        patient = replace(self, wait=min(self.wait, _READER_WRITE_WAIT))
         try:
             return PendingResult(patient.apply_pending(damaged.append), damaged=damaged)
         except (WarehouseLocked, ResourceError) as error:
             left = self.pending_changes().run_ids
             ingested = [run_id for run_id in todo.run_ids if run_id not in left]
-            is_busy = isinstance(error, WarehouseLocked)
-            late = [run_id for run_id in left if not (is_busy and self._is_being_ingested(run_id))]
-            n_waiting, n_late = (max(0, len(runs) - len(damaged)) for runs in (left, late))
+            n = max(0, len(left) - len(damaged))
             waiting = Sentence(
                 "{n} finished measurement waits: {reason}",
                 "{n} finished measurements wait: {reason}",
-                n=n_late,
+                n=n,
                 reason=error.message,
             )
-            return PendingResult(ingested, n_waiting, damaged, waiting if n_late else "")
-
-    def _is_being_ingested(self, run_id: str) -> bool:
-        with contextlib.suppress(OSError):
-            return time.time() - (self.parcels / run_id / RUN_FILE).stat().st_mtime < _INGEST_GRACE
-        return False
+            return PendingResult(ingested, n, damaged, waiting if n else "")
 
 
 def _mtime_ns(place: Path) -> int:

@@ -18,7 +18,12 @@ from core.store import archive
 pytestmark = pytest.mark.slow
 
 RUN = "01900000-0000-7000-8000-000000000001"
-NAMES = (f"parcels/{RUN}/run.json", "people/pilots/p.json", "people/tables/0.parquet", "people/scores/a/file.json")
+NAMES = (
+    f"parcels/{RUN}/run.json",
+    "people/pilots/Prüfung-試験-1.json",
+    "people/tables/0.parquet",
+    "people/scores/a/file.json",
+)
 
 
 def made(target: Path, about: dict | None = None) -> Path:

@@ -68,18 +68,14 @@ def put_a_strange_log_beside(warehouse):
     other.unlink()
 
 
-def nothing(warehouse):
-    pass
-
-
-@pytest.mark.parametrize("damage", [nothing, lose, ruin, cut_short, put_a_strange_log_beside])
+@pytest.mark.parametrize("damage", [lose, ruin, cut_short, put_a_strange_log_beside])
 def test_a_file_that_was_built_anew_holds_the_same(full, damage):
     before = content(full)
     damage(full)
     reports: list[str] = []
     built = full.rebuild(reports.append)
     assert list(built.run_ids) == RUN_IDS[:3]
-    assert len(reports) == (damage not in (nothing, lose)), reports
+    assert len(reports) == (damage is not lose), reports
     assert (built.previous_file is not None) == bool(reports)
     assert not wal_path(full.path).exists()
     assert same(before, content(full))
@@ -91,12 +87,6 @@ def test_many_parcels_come_in_by_one_statement_each_as_they_do_alone(full, monke
     lose(full)
     monkeypatch.setattr(sync, "BATCH", 2)
     assert same(alone, content(full))
-
-
-def test_a_lost_file_is_built_by_whoever_reads_next(full):
-    before = content(full)
-    lose(full)
-    assert same(before, content(full))
 
 
 def test_a_file_of_another_version_is_built_anew_when_it_is_opened(full, monkeypatch):
@@ -200,43 +190,46 @@ def test_tags_that_were_edited_by_hand_are_found_by_ingest(full):
     assert full.read("SELECT tags, note FROM runs WHERE run_id = ?", [RUN_IDS[0]]).row(0) == (["mine"], "kept")
 
 
-@pytest.mark.parametrize(
-    "nonsense", ["", "[]", "{}", '{"format": -1, "tables": {}}', '{"format": 99}', "[" * 100_000, '{"tables": 1}']
-)
-def test_a_file_of_people_edited_into_nonsense_is_one_line_and_its_rows_stay(full, nonsense):
+NONSENSE = ("", "[]", "{}", '{"format": -1, "tables": {}}', '{"format": 99}', "[" * 100_000, '{"tables": 1}')
+
+
+def test_a_file_of_people_edited_into_nonsense_is_one_line_and_its_rows_stay(full):
     before = content(full)
     path = user_files.path_of(full.folder, "query", user_files.hash_name("all"))
-    path.write_text(nonsense)
-    reports: list[str] = []
-    full.sync_files(reports.append)
-    assert len(reports) == 1 and str(path) in reports[0] and "\n" not in reports[0]
+    for nonsense in NONSENSE:
+        path.write_text(nonsense)
+        reports: list[str] = []
+        full.sync_files(reports.append)
+        assert len(reports) == 1 and str(path) in reports[0] and "\n" not in reports[0]
     assert same(before, content(full))
     reports.clear()
     assert full.rebuild(reports.append).previous_file is not None
     assert path.read_text() == nonsense and len(reports) == 2 and not len(list_queries(full))
 
 
-@pytest.mark.parametrize(
-    ("kind", "column", "value", "reason"),
-    [
-        ("pilot", "config", "{", "config: Invalid JSON"),
-        ("pilot", "config", '{"name": "x"}', "config.question"),
-        ("rule", "config", '{"name": "x"}', "config.use_class"),
-        ("rule", "outcome", "perhaps", "the outcome 'perhaps' is none of right, wrong"),
-        ("recipe", "language", "fr", "Unknown language 'fr'"),
-    ],
+UNREADABLE = (
+    ("pilot", "config", "{", "config: Invalid JSON"),
+    ("pilot", "config", '{"name": "x"}', "config.question"),
+    ("rule", "config", '{"name": "x"}', "config.use_class"),
+    ("rule", "outcome", "perhaps", "the outcome 'perhaps' is none of right, wrong"),
+    ("recipe", "language", "fr", "Unknown language 'fr'"),
 )
-def test_a_file_of_people_whose_rows_nothing_could_read_is_one_line(full, kind, column, value, reason):
+
+
+def test_a_file_of_people_whose_rows_nothing_could_read_is_one_line(full):
     before = content(full)
-    (file_id,) = user_files.list_ids(full.folder, kind)
-    path = user_files.path_of(full.folder, kind, file_id)
-    edited = json.loads(path.read_text())
-    table = next(table for table in user_files.KINDS[kind].tables if column in TABLES[table].names)
-    edited["tables"][table][0][column] = value
-    path.write_text(json.dumps(edited))
-    reports: list[str] = []
-    full.sync_files(reports.append)
-    assert len(reports) == 1 and str(path) in reports[0] and reason in reports[0] and "\n" not in reports[0]
+    for kind, column, value, reason in UNREADABLE:
+        (file_id,) = user_files.list_ids(full.folder, kind)
+        path = user_files.path_of(full.folder, kind, file_id)
+        whole = path.read_text()
+        edited = json.loads(whole)
+        table = next(table for table in user_files.KINDS[kind].tables if column in TABLES[table].names)
+        edited["tables"][table][0][column] = value
+        path.write_text(json.dumps(edited))
+        reports: list[str] = []
+        full.sync_files(reports.append)
+        assert len(reports) == 1 and str(path) in reports[0] and reason in reports[0] and "\n" not in reports[0]
+        path.write_text(whole)
     assert same(before, content(full))
 
 
@@ -280,7 +273,7 @@ def test_who_waits_for_a_build_is_told_so(full, monkeypatch):
     monkeypatch.setattr(sync, "_SILENT_SECONDS", 0.05)
     monkeypatch.setattr(sync, "_MAX_BUILD_SECONDS", 0.1)
     told = []
-    refused = pytest.raises(WarehouseLocked, match=r"has been building the warehouse \S+\.duckdb for 0 minutes")
+    refused = pytest.raises(WarehouseLocked, match=r"has held the warehouse \S+\.building")
     with sync.exclusive(full.path.with_name(full.path.name + ".building"), 1.0), refused:
         full.rebuild(told.append)
     assert len(told) == 1 and "this one waits for it" in told[0]
@@ -295,18 +288,12 @@ def test_a_folder_is_no_warehouse(full):
     assert full.path.is_dir() and not list(full.path.parent.glob("*.rebuild*"))
 
 
-@pytest.mark.parametrize("whose", ["another program", "a newer Workdim"])
-def test_a_file_that_is_not_of_this_version_is_refused_and_left_alone(full, whose):
-    if whose == "another program":
-        full.path.unlink()
-        with duckdb.connect(full.path) as connection:
-            connection.execute("CREATE TABLE invoices (a INT)")
-    else:
-        with full.write() as connection:
-            connection.execute("UPDATE schema_version SET version = 99")
+def test_a_file_of_a_newer_workdim_is_refused_and_left_alone(full):
+    with full.write() as connection:
+        connection.execute("UPDATE schema_version SET version = 99")
     before = full.path.read_bytes()
     for use in (full.rebuild, lambda: full.read("SELECT 1"), full.apply_pending):
-        with pytest.raises(WarehouseError, match=whose):
+        with pytest.raises(WarehouseError, match="is of a newer Workdim .* Update Workdim"):
             use()
     assert full.path.read_bytes() == before
 
@@ -389,12 +376,12 @@ def test_a_new_file_has_every_table(tmp_path):
     assert {table: rows.height for table, rows in content(new, LONG_TABLES).items()} == dict.fromkeys(LONG_TABLES, 0)
 
 
-def test_thousands_of_empty_parcels_are_told_with_progress(tmp_path):
+def test_hundreds_of_empty_parcels_are_told_with_progress(tmp_path):
     warehouse = Warehouse(tmp_path / "workdim.duckdb")
-    for number in range(1000):
+    for number in range(300):
         parcel = warehouse.parcels / f"01900000-0000-7000-8000-{number:012x}"
         parcel.mkdir(parents=True)
         (parcel / "run.json").write_text("{}")
     reports, seen = [], []
     warehouse.rebuild(reports.append, lambda done, total: seen.append((done, total)))
-    assert len(reports) == 1000 and seen[-1] == (1000, 1000) and len(seen) > 1
+    assert len(reports) == 300 and seen[-1] == (300, 300) and len(seen) > 1

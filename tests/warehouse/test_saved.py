@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from core.errors import InputError
-from core.tables import TABLES
+from core.tables import TABLES, VERSIONS
 from core.warehouse import people, schema
 
 
@@ -49,7 +49,7 @@ def test_an_unknown_name_lists_what_is_there(warehouse):
 
 def test_the_schema_tells_every_column_with_its_comment(warehouse):
     told = {table.name: table for table in schema.list_tables(warehouse)}
-    assert told.keys() == {*TABLES, schema.VERSION_TABLE}
+    assert told.keys() == {*TABLES, VERSIONS.name}
     for name, table in TABLES.items():
         assert told[name].comment == table.comment
         assert {column.name: column.comment for column in told[name].columns} == table.comments

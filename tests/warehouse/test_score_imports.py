@@ -295,24 +295,22 @@ def test_a_users_own_score_is_moved_by_no_alias(measured):
     assert queries.scores(measured, ["local:tuned"]).height == 1
 
 
-@pytest.mark.parametrize(
-    ("wanted", "message"),
-    [
-        ({"a": "a"}, "means itself"),
-        ({"a": "b", "b": "c"}, "' is an alias of '"),
-        ({"new": "known"}, "' is an alias of '"),
-        ({"o/target": "x/y"}, "' is an alias of '"),
-        ({" ": "x/y"}, "name is empty"),
-        ({"a": ""}, "model is empty"),
-        ({"a": "x/y@main"}, "Leave @"),
-        ({"a\nb": "x/y"}, "control character"),
-        ({"a" * 501: "x/y"}, "501 letters"),
-    ],
+REFUSED_ALIASES = (
+    ({"a": "a"}, "means itself"),
+    ({"new": "known"}, "' is an alias of '"),
+    ({"o/target": "x/y"}, "' is an alias of '"),
+    ({"a": ""}, "visible characters"),
+    ({"a": "x/y@main"}, "Leave @"),
+    ({"a\nb": "x/y"}, "visible characters"),
+    ({"a" * 501: "x/y"}, "to 500 visible"),
 )
-def test_an_alias_that_leads_nowhere_changes_nothing(warehouse, wanted, message):
+
+
+def test_an_alias_that_leads_nowhere_changes_nothing(warehouse):
     set_aliases(warehouse, {"known": "o/target"})
-    with pytest.raises(InputError, match=message):
-        set_aliases(warehouse, {"good": "o/good"} | wanted)
+    for wanted, message in REFUSED_ALIASES:
+        with pytest.raises(InputError, match=message):
+            set_aliases(warehouse, {"good": "o/good"} | wanted)
     assert list_aliases(warehouse)["alias"].to_list() == ["known"]
 
 

@@ -87,24 +87,6 @@ def test_threads_that_read_and_write_wait_for_each_other(warehouse):
     assert warehouse.read("SELECT count(*) AS n FROM run_checks")["n"].to_list() == [20]
 
 
-def test_a_newer_warehouse_is_refused_and_left_alone(warehouse):
-    with warehouse.write() as connection:
-        connection.execute("UPDATE schema_version SET version = 99")
-    for use in (lambda: warehouse.read("SELECT 1"), warehouse.prepare):
-        with pytest.raises(WarehouseError, match="is of a newer Workdim .* Update Workdim"):
-            use()
-
-
-def test_a_duckdb_file_of_another_program_is_refused_and_left_alone(tmp_path):
-    path = tmp_path / "theirs.duckdb"
-    with duckdb.connect(path) as connection:
-        connection.execute("CREATE TABLE invoices (a INT)")
-    with pytest.raises(WarehouseError, match=r"another program's DuckDB file \(invoices\)"):
-        Warehouse(path).prepare()
-    with duckdb.connect(path) as connection:
-        assert connection.execute("SELECT table_name FROM duckdb_tables()").fetchall() == [("invoices",)]
-
-
 @pytest.mark.parametrize(
     "made",
     [
