@@ -116,11 +116,8 @@ class ArchiveWriter:
         self._write(MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False).encode())
 
     def _write(self, name: str, content: bytes) -> None:
-        info = zipfile.ZipInfo(name, datetime.now(UTC).timetuple()[:6])
-        info.external_attr = 0o600 << 16
-        info.compress_type = zipfile.ZIP_STORED if name.endswith(".parquet") else zipfile.ZIP_DEFLATED
-        with self._zip_file.open(info, "w", force_zip64=True) as write:
-            write.write(content)
+        compression = zipfile.ZIP_STORED if name.endswith(".parquet") else zipfile.ZIP_DEFLATED
+        self._zip_file.writestr(name, content, compression)
 
 
 @contextlib.contextmanager

@@ -197,7 +197,7 @@ def read_header(parcel: Path) -> ParcelHeader:
         if not 0 <= n_layers <= MAX_LAYERS:
             raise ValueError(f"a model of {n_layers} blocks")
         # What annotations.json could not hold, or the next annotation would damage the parcel.
-        _checked_annotations([tag for tag in tags if tag not in RESERVED_TAGS], run["note"])
+        Annotations().with_tags(set(tags) - set(RESERVED_TAGS)).with_note(run["note"] or "")
         rows["runs"] |= annotation_columns(parcel, tags) or {}
         hashes = content["files"]
         present = [*LONG_TABLES, *([TOKENS] if TOKENS in hashes else [])]
@@ -354,14 +354,18 @@ class Annotations:
     """Given by people; Workdim's own are not in it."""
     note: str | None = None
 
-    def with_tag(self, tag: str) -> Annotations:
-        """A copy with one more tag; raises InputError for an invalid one."""
-        tags = tuple(dict.fromkeys([*self.tags, normalize_tag(tag)]))
-        if len(tags) > MAX_TAGS:
+    def with_tags(self, tags: Iterable[str]) -> Annotations:
+        """A copy with these tags instead; raises InputError for an invalid one."""
+        normal = tuple(dict.fromkeys(map(normalize_tag, tags)))
+        if len(normal) > MAX_TAGS:
             raise InputError(
                 "A run has at most {most_tags} tags. `workdim runs untag` takes one away.", most_tags=MAX_TAGS
             )
-        return Annotations(tags, self.note)
+        return Annotations(normal, self.note)
+
+    def with_tag(self, tag: str) -> Annotations:
+        """A copy with one more tag."""
+        return self.with_tags([*self.tags, tag])
 
     def without_tag(self, tag: str) -> Annotations:
         """A copy without this tag; raises InputError if it has no such tag."""
@@ -369,13 +373,6 @@ class Annotations:
         if tag not in self.tags:
             raise InputError("The run has no tag '{tag}'. It has: {tags}.", tag=tag, tags=self.tags)
         return Annotations(tuple(other for other in self.tags if other != tag), self.note)
-
-    def with_tags(self, tags: Iterable[str]) -> Annotations:
-        """A copy with these tags instead."""
-        annotations = Annotations((), self.note)
-        for tag in tags:
-            annotations = annotations.with_tag(tag)
-        return annotations
 
     def with_note(self, note: str) -> Annotations:
         """A copy with this note; an empty one removes it."""
@@ -438,13 +435,9 @@ def read_annotations(parcel: Path) -> Annotations | None:
         content = read_json(parcel / ANNOTATIONS_FILE)
     except FileNotFoundError:
         return None
-    return _checked_annotations(content["tags"], content.get("note"))
-
-
-def _checked_annotations(tags: Any, note: Any) -> Annotations:
-    if not isinstance(tags, list) or len(tags) > MAX_TAGS:
+    if not isinstance(content["tags"], list):
         raise ValueError(f"{ANNOTATIONS_FILE} does not hold a list of tags")
-    return Annotations(tuple(dict.fromkeys(map(normalize_tag, tags))), normalize_note(note or "") or None)
+    return Annotations().with_tags(content["tags"]).with_note(content.get("note") or "")
 
 
 def annotation_columns(parcel: Path, run_tags: Iterable[str]) -> dict[str, Any] | None:
@@ -501,8 +494,8 @@ def move_to_trash(folder: Folder, run_id: str) -> None:
     """
     make_folder(folder.trash)
     with writing(folder.trash):
+        os.utime(folder.parcels / run_id)  # first, as it fails where another process has moved it meanwhile
         shutil.rmtree(folder.trash / run_id, ignore_errors=True)  # of an earlier deletion
-        os.utime(folder.parcels / run_id)
         move(folder.parcels / run_id, folder.trash / run_id)
 
 

@@ -42,6 +42,7 @@ from core.files import (
     make_folder,
     no_folder,
     read_json,
+    refusing,
     temporary_folder,
     timestamp,
     unused_path,
@@ -485,7 +486,10 @@ def import_runs(
     with temporary_folder("import", root) as place:
         for path in paths:
             try:
-                with archive.open_archive(path, root) as opened:
+                with (
+                    refusing(WarehouseError, "{what} cannot be read: {reason}.", what=path),
+                    archive.open_archive(path, root) as opened,
+                ):
                     imported += _import_parcels(opened, known, place, dry_run, progress)
                     n_imported, messages = _import_scores(opened, warehouse, place, dry_run)
                     n_scores += n_imported
@@ -493,11 +497,7 @@ def import_runs(
             except (WarehouseLocked, ResourceError):
                 raise
             except WarehouseError as error:
-                imported.append(ImportedRun(str(path), "", "damaged", str(error)))
-            except OSError as error:
-                what, why = error.filename or path, error.strerror or error
-                reason = Sentence("{what} cannot be read: {reason}.", what=what, reason=why)
-                imported.append(ImportedRun(str(path), "", "damaged", reason))
+                imported.append(ImportedRun(str(path), "", "damaged", error.message))
     return ImportResult(imported, n_scores, remarks)
 
 

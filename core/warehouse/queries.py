@@ -103,15 +103,11 @@ def run_records(warehouse: Readable, run_ids: Sequence[str]) -> pl.DataFrame:
     return warehouse.read(sql, [*run_ids, list(run_ids)])
 
 
-def ranking(warehouse: Readable, corpus_id: str | None = None, protocol_hash: str | None = None) -> pl.DataFrame:
-    """As `runs`, restricted to runs on unchanged text and without the JSON columns: what a comparison needs.
-
-    Only runs on one text by one protocol are comparable, hence the two filters.
-    """
-    filters = {"corpus_id": corpus_id, "protocol_hash": protocol_hash}
-    wanted = {name: value for name, value in filters.items() if value is not None}
-    condition = " AND ".join(["WHERE pass = 'text'", *(f"{name} = ?" for name in wanted)])
-    return warehouse.read(_RUNS.format(condition=condition, columns=_WITHOUT_RECORDS), list(wanted.values()))
+def ranking(warehouse: Readable, protocol_hash: str | None = None) -> pl.DataFrame:
+    """As `runs`, restricted to runs on unchanged text, by one protocol if it is given, and without the JSON columns: what a
+    comparison needs."""
+    condition = "WHERE pass = 'text' AND ($hash IS NULL OR protocol_hash = $hash)"
+    return warehouse.read(_RUNS.format(condition=condition, columns=_WITHOUT_RECORDS), {"hash": protocol_hash})
 
 
 def run_list(warehouse: Readable) -> pl.DataFrame:

@@ -203,8 +203,7 @@ class Warehouse:
     def rebuild(self, report: Report = _log.warning, progress: Progress = no_progress) -> BuildResult:
         """Rebuild the file from the files beside it, whatever its state (see core.warehouse.sync)."""
         exists(self.path)  # a folder of that name is an error before anything is made
-        with translated_errors(self.path):
-            built = build(self.path, self.wait, lambda: True, report, progress)
+        built = build(self.path, self.wait, lambda: True, report, progress)
         assert built is not None
         return built
 

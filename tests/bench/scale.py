@@ -60,7 +60,7 @@ def measured(warehouse: Warehouse, maker: Maker) -> Iterator[Timing]:
     middle = texts.row(texts.height // 2, named=True)
     shown = texts["run_id"].head(20).to_list()
     ids = [texts["run_id"][(7 * i + 3) % texts.height] for i in range(REPEATS)]
-    group = (middle["corpus_id"], middle["protocol_hash"])
+    group = [middle["protocol_hash"]]
 
     def home() -> None:
         with warehouse.open() as opened:
@@ -79,7 +79,7 @@ def measured(warehouse: Warehouse, maker: Maker) -> Iterator[Timing]:
     estimates = "SELECT * FROM stored.layer_estimates WHERE run_id = ?"
     compared = (
         "SELECT * FROM run_summaries WHERE estimator = 'd2' AND cloud = 'one_per_type' AND run_id IN "
-        "(SELECT run_id FROM runs WHERE pass = 'text' AND corpus_id = ? AND protocol_hash = ?)"
+        "(SELECT run_id FROM runs WHERE pass = 'text' AND protocol_hash = ?)"
     )
     yield timed("open and close", lambda i: warehouse.read("SELECT 1"), lambda i: bare(warehouse, "SELECT 1"))
     yield timed("profile", layers, lambda i: bare(warehouse, estimates, [ids[i]]))

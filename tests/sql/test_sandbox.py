@@ -63,35 +63,34 @@ def test_odd_types_arrive_as_text_and_equal_names_are_told_apart(filled):
     assert [frame["span"][0], frame["m"][0], frame["s"][0]] == ["3 days", "{k=1}", "{'a': 1}"]
 
 
-@pytest.mark.parametrize(
-    "sql",
-    [
-        "PIVOT run_checks ON outcome IN ('pass', 'warn') USING count(*) GROUP BY run_id",
-        "FROM (UNPIVOT (SELECT 1 AS a, 2 AS b) ON a, b)",
-        "VALUES (1), (2)",
-        "TABLE runs",
-        "FROM runs ORDER BY ALL LIMIT 10%",
-        "SELECT * EXCLUDE (config) REPLACE (seed + 1 AS seed) FROM runs",
-        "SELECT COLUMNS('.*_id') FROM runs USING SAMPLE 3",
-        "SELECT list_transform([1, 2], lambda x: x + 1), TRY(1 / 0), config->>'$.model' FROM runs",
-        "SELECT * FROM runs ASOF JOIN models ON runs.model_id = models.model_id AND runs.seed < models.n_layers",
-        "SELECT pass, seed, count(*) FROM runs GROUP BY GROUPING SETS ((pass), (seed), ())",
-        "WITH RECURSIVE t(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM t WHERE n < 5) SELECT * FROM t",
-        "SELECT DISTINCT ON (pass) pass, avg(seed) OVER w FROM runs WINDOW w AS (PARTITION BY pass) ORDER BY pass",
-        "WITH pg_rank AS (SELECT 1 AS duckdb_settings) SELECT duckdb_settings, version() FROM pg_rank",
-        "SELECT json_each.* FROM runs, json_each(phase_seconds)",
-        "SELECT started_at AT TIME ZONE 'Asia/Tokyo' FROM runs",
-        "SUMMARIZE runs",
-        "SHOW ALL TABLES",
-        "EXPLAIN ANALYZE SELECT * FROM runs",
-        "-- a remark\nexplain (format json) select 1",
-    ],
+WAYS_TO_ASK = (
+    "PIVOT run_checks ON outcome IN ('pass', 'warn') USING count(*) GROUP BY run_id",
+    "FROM (UNPIVOT (SELECT 1 AS a, 2 AS b) ON a, b)",
+    "VALUES (1), (2)",
+    "TABLE runs",
+    "FROM runs ORDER BY ALL LIMIT 10%",
+    "SELECT * EXCLUDE (config) REPLACE (seed + 1 AS seed) FROM runs",
+    "SELECT COLUMNS('.*_id') FROM runs USING SAMPLE 3",
+    "SELECT list_transform([1, 2], lambda x: x + 1), TRY(1 / 0), config->>'$.model' FROM runs",
+    "SELECT * FROM runs ASOF JOIN models ON runs.model_id = models.model_id AND runs.seed < models.n_layers",
+    "SELECT pass, seed, count(*) FROM runs GROUP BY GROUPING SETS ((pass), (seed), ())",
+    "WITH RECURSIVE t(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM t WHERE n < 5) SELECT * FROM t",
+    "SELECT DISTINCT ON (pass) pass, avg(seed) OVER w FROM runs WINDOW w AS (PARTITION BY pass) ORDER BY pass",
+    "WITH pg_rank AS (SELECT 1 AS duckdb_settings) SELECT duckdb_settings, version() FROM pg_rank",
+    "SELECT json_each.* FROM runs, json_each(phase_seconds)",
+    "SELECT started_at AT TIME ZONE 'Asia/Tokyo' FROM runs",
+    "SUMMARIZE runs",
+    "SHOW ALL TABLES",
+    "EXPLAIN ANALYZE SELECT * FROM runs",
+    "-- a remark\nexplain (format json) select 1",
 )
-def test_every_way_to_ask_is_open(filled, sql):
-    request = {"path": str(filled.path), "wait": 10.0, "limit": 10, "seconds": 10.0, "memory_mb": 512, "sql": sql}
-    line, _, rest = sandbox.answer(sandbox.Request(**request), pytest.fail).partition(b"\n")
-    assert "error" not in json.loads(line), line
-    assert rest
+
+
+def test_every_way_to_ask_is_open(filled):
+    for sql in WAYS_TO_ASK:
+        request = {"path": str(filled.path), "wait": 10.0, "limit": 10, "seconds": 10.0, "memory_mb": 512, "sql": sql}
+        line, _, rest = sandbox.answer(sandbox.Request(**request), pytest.fail).partition(b"\n")
+        assert rest and "error" not in json.loads(line), (sql, line)
 
 
 def test_a_query_sees_the_newest_rows_and_old_copies_go(filled, add_parcel):
@@ -163,19 +162,19 @@ def test_an_unusable_warehouse_is_reported_in_its_own_words(tmp_path):
         sandbox.run_query(Warehouse(tmp_path / "w.duckdb"), "SELECT 1")
 
 
-@pytest.mark.parametrize(
-    "sql, original",
-    [
-        ("SELEC 1", "syntax error at or near"),
-        ("FROM runz", "Table with name runz does not exist"),
-        ("SELECT no_column FROM runs", "no_column"),
-        ("SELECT 'a'::INTEGER", "Could not convert string 'a'"),
-    ],
+SAID_BY_DUCKDB = (
+    ("SELEC 1", "syntax error at or near"),
+    ("FROM runz", "Table with name runz does not exist"),
+    ("SELECT no_column FROM runs", "no_column"),
+    ("SELECT 'a'::INTEGER", "Could not convert string 'a'"),
 )
-def test_what_duckdb_says_follows_words_in_the_readers_language(filled, sql, original):
-    with pytest.raises(QueryError) as refused:
-        sandbox.run_query(filled, sql)
-    told = in_language("ja", worded, refused.value)
-    assert told.startswith("クエリを実行できませんでした：") and original in told and "LINE 1" not in told
+
+
+def test_what_duckdb_says_follows_words_in_the_readers_language(filled):
+    for sql, original in SAID_BY_DUCKDB:
+        with pytest.raises(QueryError) as refused:
+            sandbox.run_query(filled, sql)
+        told = in_language("ja", worded, refused.value)
+        assert told.startswith("クエリを実行できませんでした：") and original in told and "LINE 1" not in told
     with pytest.raises(QueryError, match="The query failed: syntax error"):
         check_statement("SELEC 1")

@@ -40,16 +40,15 @@ def test_tags_and_note_survive_the_making_anew(warehouse, run):
     assert of(warehouse) == (["候補 1"], None)
 
 
-def test_an_untouched_run_has_no_annotations_file(warehouse, run):
-    assert parcels.read_annotations(warehouse.parcels / run) is None
+NO_TAGS = ("", " ", "a,b", "a\nb", "a\tb", "a\x00b", "\u202egnirts", "x" * 41, "reference", " Reference ", "\ud800")
 
 
-@pytest.mark.parametrize(
-    "tag", ["", " ", "a,b", "a\nb", "a\tb", "a\x00b", "\u202egnirts", "x" * 41, "reference", " Reference ", "\ud800"]
-)
-def test_what_is_no_tag(warehouse, run, tag):
+def test_what_is_no_tag(warehouse, run):
+    for tag in NO_TAGS:
+        with pytest.raises(InputError, match="tag"):
+            Annotations().with_tag(tag)
     with pytest.raises(InputError, match="tag"):
-        annotate(warehouse, run, lambda said: said.with_tag(tag))
+        annotate(warehouse, run, lambda said: said.with_tag(" "))
     assert of(warehouse) == ([], None) and parcels.read_annotations(warehouse.parcels / run) is None
 
 
@@ -94,13 +93,14 @@ def test_what_is_broken_off_after_the_file_was_written_is_followed(warehouse, ru
     assert parcels.read_annotations(warehouse.parcels / run).tags == ("kept",)
 
 
-@pytest.mark.parametrize(
-    "content", ["", "[]", '{"tags": "a"}', '{"tags": ["a,b"]}', '{"tags": [], "note": 1}', '{"tags": ["reference"]}']
-)
-def test_a_file_that_is_none_of_ours_is_damage_and_named(warehouse, run, content):
-    (warehouse.parcels / run / parcels.ANNOTATIONS_FILE).write_text(content, encoding="utf-8")
-    with pytest.raises(WarehouseError, match=r"damaged"):
-        read_parcel(warehouse.parcels / run)
+NO_ANNOTATIONS = ("", "[]", '{"tags": "a"}', '{"tags": ["a,b"]}', '{"tags": [], "note": 1}', '{"tags": ["reference"]}')
+
+
+def test_a_file_that_is_none_of_ours_is_damage_and_named(warehouse, run):
+    for content in NO_ANNOTATIONS:
+        (warehouse.parcels / run / parcels.ANNOTATIONS_FILE).write_text(content, encoding="utf-8")
+        with pytest.raises(WarehouseError, match=r"damaged"):
+            read_parcel(warehouse.parcels / run)
 
 
 def test_two_teams_notes_are_kept_with_a_mark_and_once():

@@ -63,18 +63,18 @@ def test_a_file_is_stored_with_its_answers_and_known_again(warehouse):
     assert queries.scores(warehouse, ["o/a"])["file_sha256"].unique().to_list() == [file.sha256]
 
 
-@pytest.mark.parametrize(
-    ("file", "message"),
-    [
-        (score_file(score(), score("o/b", source="pilot:p-1")), "line 3.*sources beginning with 'pilot:'"),
-        (score_file(score(value=float("nan"))), "must be a finite number"),
-        (score_file(Remark("empty")), "holds nothing that could be stored"),
-    ],
+HOSTILE = (
+    (score_file(score(), score("o/b", source="pilot:p-1")), "line 3.*sources beginning with 'pilot:'"),
+    (score_file(score(value=float("nan"))), "must be a finite number"),
+    (score_file(Remark("empty")), "holds nothing that could be stored"),
 )
-def test_a_hostile_or_empty_file_stores_nothing(warehouse, file, message):
+
+
+def test_a_hostile_or_empty_file_stores_nothing(warehouse):
     before = counts(warehouse)
-    with pytest.raises(InputError, match=message):
-        store_import(warehouse, file)
+    for file, message in HOSTILE:
+        with pytest.raises(InputError, match=message):
+            store_import(warehouse, file)
     assert counts(warehouse) == before and list_imports(warehouse).is_empty()
 
 
@@ -128,35 +128,34 @@ def test_a_file_is_taken_out_with_all_that_came_in_it(warehouse):
     assert list_imports(warehouse)["file_name"].to_list() == ["other.csv"]
 
 
-@pytest.mark.parametrize("sha", ["", "nothing", "%"])
-def test_what_was_not_imported_cannot_be_taken_out(warehouse, sha):
+def test_what_was_not_imported_cannot_be_taken_out(warehouse):
     store_import(warehouse, score_file(score()))
     before = counts(warehouse)
-    with pytest.raises(InputError, match="There is no file|Several"):
-        remove_import(warehouse, sha)
     shipped = warehouse.read("SELECT any_value(file_sha256) FROM scores WHERE source <> 'a table'").item()
-    with pytest.raises(InputError, match="There is no file"):
-        remove_import(warehouse, shipped)
+    for sha in ("", "nothing", "%", shipped):
+        with pytest.raises(InputError, match="There is no file|Several"):
+            remove_import(warehouse, sha)
     assert counts(warehouse) == before
 
 
-@pytest.mark.parametrize(
-    ("value", "unit", "known"),
-    [
-        (61.0, "percent", "duplicate"),
-        (61.04, "percent", "duplicate"),  # 61.0 is how a source with one decimal writes it
-        (0.6104, "fraction", "duplicate"),
-        (61.2, "percent", "conflict"),
-        (61.37, "percent", "conflict"),
-    ],
+COMPARED = (
+    (61.0, "percent", "duplicate"),
+    (61.04, "percent", "duplicate"),  # 61.0 is how a source with one decimal writes it
+    (0.6104, "fraction", "duplicate"),
+    (61.2, "percent", "conflict"),
+    (61.37, "percent", "conflict"),
 )
-def test_the_preview_knows_what_is_there_and_what_contradicts_it(warehouse, value, unit, known):
+
+
+def test_the_preview_knows_what_is_there_and_what_contradicts_it(warehouse):
     store_import(warehouse, score_file(score(value=61.0, source="first")))
-    rows = preview_import(warehouse, score_file(score(value=value, unit=unit), score("o/new"), name="second.csv")).rows
-    assert rows["known"].to_list() == [known, None]
-    assert rows["known_from"][0] == "first"
-    assert rows["known_value"][0] == pytest.approx(0.61 if unit == "fraction" else 61.0)  # beside it, in its own unit
-    assert rows["fate"].to_list() == ["taken", "taken"]  # both are kept
+    for value, unit, known in COMPARED:
+        file = score_file(score(value=value, unit=unit), score("o/new"), name="second.csv")
+        rows = preview_import(warehouse, file).rows
+        assert rows["known"].to_list() == [known, None]
+        assert rows["known_from"][0] == "first"
+        assert rows["known_value"][0] == pytest.approx(0.61 if unit == "fraction" else 61.0)  # beside it, in its unit
+        assert rows["fate"].to_list() == ["taken", "taken"]  # both are kept
 
 
 def test_partial_runs_contradict_nothing_and_are_known_again(warehouse):
@@ -171,22 +170,21 @@ def test_partial_runs_contradict_nothing_and_are_known_again(warehouse):
     assert known == [None, None, None, "duplicate"]
 
 
-@pytest.mark.parametrize(
-    "other",
-    [
-        {"revision": "r2"},
-        {"metric": "f1"},
-        {"filter": "strict"},
-        {"n_shot": 5},
-        {"suite": "s"},
-        {"dtype": "float16"},
-        {"chat_template": True},
-    ],
-)
-def test_a_score_in_other_settings_is_another_score(warehouse, other):
+OTHER_SETTINGS = {
+    "revision": "r2",
+    "metric": "f1",
+    "filter": "strict",
+    "n_shot": 5,
+    "suite": "s",
+    "dtype": "float16",
+    "chat_template": True,
+}
+
+
+def test_a_score_in_other_settings_is_another_score(warehouse):
     store_import(warehouse, score_file(score(value=61.0)))
-    rows = preview_import(warehouse, score_file(score(value=70.0, **other), name="second.csv")).rows
-    assert rows["known"].to_list() == [None]
+    others = [score(value=70.0, **{name: value}) for name, value in OTHER_SETTINGS.items()]
+    assert preview_import(warehouse, score_file(*others, name="second.csv")).rows["known"].to_list() == [None] * 7
 
 
 def test_a_file_that_contradicts_itself_is_told(warehouse):
