@@ -151,12 +151,9 @@ def check_request(sql: str, limit: int = 10_000, seconds: float = 10.0) -> None:
         raise beyond_limit(Sentence("The statement"), len(sql), MAX_CHARACTERS, Sentence("characters"), QueryError)
     if any("\ud800" <= character <= "\udfff" for character in sql):
         raise QueryError("The statement holds a broken character. Paste it again.")
-    if not 1 <= limit <= MAX_ROWS:
-        raise QueryError(
-            "Ask for 1 to {most:,} {unit}, not {asked:,}.", most=MAX_ROWS, unit=Sentence("rows"), asked=limit
-        )
-    if not 0 < seconds <= MAX_SECONDS:
-        raise QueryError("Ask for 1 to {most:,} {unit}, not {asked:,}.", most=MAX_SECONDS, unit="s", asked=seconds)
+    for asked, most, unit in ((limit, MAX_ROWS, Sentence("rows")), (seconds, MAX_SECONDS, "s")):
+        if not 0 < asked <= most:
+            raise QueryError("Ask for 1 to {most:,} {unit}, not {asked:,}.", most=most, unit=unit, asked=asked)
 
 
 def _environment() -> dict[str, str]:
@@ -478,16 +475,15 @@ def _parse_tree(connection: duckdb.DuckDBPyConnection, statement: duckdb.Stateme
 
 def _refuse_engine_names(connection: duckdb.DuckDBPyConnection, statement: duckdb.Statement) -> None:
     """Check names in the engine's own parse tree, which no spelling can evade."""
-    tree = _parse_tree(connection, statement)
-    settings, views, macros = (_names_of(connection, names) for names in (_SETTINGS, _VIEWS, _MACROS))
-    functions = refused_functions(connection)
-    for kind, name in _names(tree):
+    banned = {
+        "function_name": refused_functions(connection),
+        "table_function": _names_of(connection, _MACROS),
+        "table_name": _names_of(connection, _VIEWS),
+        "setting": _names_of(connection, _SETTINGS),
+    }
+    for kind, name in _names(_parse_tree(connection, statement)):
         plain = name.strip('"').lower()
-        if (kind == "function_name" and plain in functions) or (kind == "table_function" and plain in macros):
-            raise QueryError(refused(plain))
-        if kind == "table_name" and plain in views:
-            raise QueryError(refused(plain))
-        if kind == "setting" and plain in settings:
+        if plain in banned[kind]:
             raise QueryError(refused(plain))
 
 

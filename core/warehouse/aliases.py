@@ -136,7 +136,7 @@ def set_aliases(warehouse: Warehouse, wanted: Mapping[str, str], remove: Iterabl
         known = dict(connection.execute("SELECT alias, reference FROM model_aliases").fetchall())
         lost = sorted(set(removed) - known.keys())
         if lost:
-            raise InputError(missing("alias", _shortened(lost[0]), "scores alias"))
+            raise InputError(missing("alias", lost[0][:80], "scores alias"))
         after = {alias: reference for alias, reference in known.items() if alias not in removed} | dict(wanted)
         _check_aliases(after)
         now = datetime.now(UTC)
@@ -151,20 +151,17 @@ def set_aliases(warehouse: Warehouse, wanted: Mapping[str, str], remove: Iterabl
 def _check_aliases(aliases: Mapping[str, str]) -> None:
     for alias, reference in aliases.items():
         if alias == reference:
-            raise InputError(
-                "'{alias}' means itself already. Name the model that it stands for.", alias=_shortened(alias)
-            )
+            raise InputError("'{alias}' means itself already. Name the model that it stands for.", alias=alias[:80])
         if _REVISION.search(reference):
             raise InputError(
-                "'{name}' names a revision. Leave @ and what follows out: scores carry their own.",
-                name=_shortened(reference),
+                "'{name}' names a revision. Leave @ and what follows out: scores carry their own.", name=reference[:80]
             )
         if reference in aliases:
             raise InputError(
                 "'{reference}' is an alias of '{after}': name that model for '{alias}'.",
-                alias=_shortened(alias),
-                reference=_shortened(reference),
-                after=_shortened(aliases[reference]),
+                alias=alias[:80],
+                reference=reference[:80],
+                after=aliases[reference][:80],
             )
 
 
@@ -174,11 +171,6 @@ def _validated_name(name: str) -> str:
     if not 0 < len(name) <= MAX_NAME_LENGTH or any(unicodedata.category(letter) in ("Cc", "Cs") for letter in name):
         raise InputError("A name has 1 to {most} visible characters on one line.", most=MAX_NAME_LENGTH)
     return name
-
-
-def _shortened(name: str) -> str:
-    line = "".join(letter if letter.isprintable() else "?" for letter in name)
-    return line if len(line) <= 80 else line[:79] + "…"
 
 
 # --- what a name may mean; nothing is applied before a person confirms it ------------------------------------------------
@@ -196,14 +188,13 @@ def suggest_models(names: Sequence[str], known_models: Iterable[str]) -> dict[st
     path), a folder of the hub's cache, or a path or name with the same last part.
     """
     known = sorted(set(known_models))
-    by_parts, by_last = defaultdict(list), defaultdict(list)
+    by_last: dict[str, list[str]] = defaultdict(list)
     for model in known:
-        by_parts[tuple(_parts(model))].append(model)
         by_last[_last_part(model)].append(model)
     suggestions: dict[str, list[str]] = {name: [] for name in names}
     for name in suggestions.keys() - set(known):
-        matches = by_parts.get(tuple(_parts(name)), []) + by_last.get(_last_part(name), [])
-        suggestions[name] = list(dict.fromkeys(matches))[:MAX_SUGGESTIONS]
+        alike = by_last.get(_last_part(name), [])
+        suggestions[name] = sorted(alike, key=lambda model: _parts(model) != _parts(name))[:MAX_SUGGESTIONS]
     return suggestions
 
 

@@ -172,8 +172,7 @@ def inner_maxima(warehouse: Readable, run_ids: Sequence[str]) -> pl.DataFrame:
 
 def import_times(warehouse: Readable) -> dict[str, datetime]:
     """Hash of an imported score file -> import time (UTC)."""
-    imports = warehouse.read("SELECT file_sha256, imported_at FROM score_files")
-    return dict(imports.select("file_sha256", pl.col("imported_at").dt.replace_time_zone(None)).iter_rows())
+    return dict(warehouse.read("SELECT file_sha256, imported_at FROM score_files").iter_rows())
 
 
 def scores(warehouse: Readable, repositories: Sequence[str] | None = None) -> pl.DataFrame:

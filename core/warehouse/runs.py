@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from core.errors import InputError, ResourceError, Sentence, WarehouseError, missing, sentences
+from core.errors import InputError, Sentence, WarehouseError, missing
 from core.ids import SHORT_ID, only_id
 from core.records import LOCAL, SHIPPED, LayerPlan, Profile, RunConfig, from_json, without_places
 from core.registry.protocols import CONTROLS, REFERENCE, SHARED, STANDARD_CONTROLS, Protocol
@@ -78,7 +78,7 @@ def delete_runs(warehouse: Warehouse, run_ids: Sequence[str]) -> None:
     """Move the parcels of these runs to the trash; their rows follow.
 
     Raises InputError, and deletes nothing, if another run was judged with one of them or a run is unknown.
-    Raises ResourceError if only some could be moved, or the rows cannot follow yet: the message says which.
+    Raises ResourceError if one cannot be moved, and those after it stay; or if the rows cannot follow yet.
     """
     run_ids = list(dict.fromkeys(run_ids))
     dependents = find_dependents(warehouse, run_ids)
@@ -92,12 +92,8 @@ def delete_runs(warehouse: Warehouse, run_ids: Sequence[str]) -> None:
         if not is_parcel(warehouse.parcels / run_id):
             raise _without_parcel(warehouse, run_id)
     with warehouse.update(RUN, *run_ids):
-        for done, run_id in enumerate(run_ids):
-            try:
-                parcels.move_to_trash(warehouse.folder, run_id)
-            except ResourceError as error:
-                deleted = Sentence("Deleted before: {n} of {n_run_ids}.", n=done, n_run_ids=len(run_ids))
-                raise ResourceError(sentences(error.message, deleted)) from error
+        for run_id in run_ids:
+            parcels.move_to_trash(warehouse.folder, run_id)
 
 
 def restore_run(warehouse: Warehouse, run_id: str) -> list[str]:

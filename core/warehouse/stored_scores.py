@@ -33,6 +33,7 @@ from core.tables import (
 )
 from core.warehouse.aliases import RESOLVED_SCORES, KnownNames, NamedModel, known_names, set_aliases
 from core.warehouse.connection import Readable
+from core.warehouse.queries import import_times
 from core.warehouse.schema import shipped_blocks, shipped_hashes
 from core.warehouse.warehouse import Warehouse
 
@@ -82,7 +83,7 @@ def preview_import(
     Raises InputError for a file with a reserved source or invalid values.
     """
     _check_sources(file)
-    known_models, imported_at = known_names(warehouse, new_aliases), _imported_at(warehouse, file.sha256)
+    known_models, imported_at = known_names(warehouse, new_aliases), import_times(warehouse).get(file.sha256)
     named = [row.repository for row in file.rows] + [row.repository for row in file.samples]
     models = {name: known_models.find(name) for name in named}
     if imported_at is not None:  # nothing will be changed, so that a name means what it means now
@@ -289,11 +290,6 @@ def _model_names(
     return named.hstack(pl.DataFrame(told, schema=kinds | {"suggestions": pl.List(pl.String)}, orient="row")).sort(
         "n_scores", "n_samples", "name", descending=[True, True, False]
     )
-
-
-def _imported_at(warehouse: Warehouse, sha: str) -> datetime | None:
-    times = warehouse.read("SELECT imported_at FROM score_files WHERE file_sha256 = ?", [sha])
-    return times["imported_at"][0] if times.height else None
 
 
 # --- values compared ----------------------------------------------------------------------------------------------------
