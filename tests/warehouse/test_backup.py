@@ -14,8 +14,8 @@ import pytest
 from core.commands import main
 from core.errors import InputError, QueryError, ResourceError, WarehouseError, WarehouseLocked
 from core.sql.sandbox import run_query
-from core.store import archive, parcels, user_files
 from core.store import archive as restoring
+from core.store import parcels, user_files
 from core.tables import LONG_TABLES
 from core.warehouse import aliases as alias_table
 from core.warehouse import people, schema, sync
@@ -221,20 +221,6 @@ def test_a_warehouse_that_others_hold_is_left_alone(full, python):
         restore(replace(full, wait=0.2), file)
     holder.communicate("\n")
     assert same(before, content(full)) and damages(full) == []
-
-
-def test_a_full_disk_leaves_no_half_backup(full, monkeypatch):
-    really = archive.ArchiveWriter._write
-
-    def no_room(writer, name, held):
-        if name.startswith("parcels/"):
-            raise OSError(28, "No space left on device")
-        really(writer, name, held)
-
-    monkeypatch.setattr(archive.ArchiveWriter, "_write", no_room)
-    with pytest.raises(ResourceError, match=r"No space left .*Free some space"):
-        create_backup(full)
-    assert not list(full.folder.backups.iterdir())
 
 
 def test_a_full_disk_while_restoring_changes_nothing(full, monkeypatch):

@@ -17,7 +17,7 @@ from core.commands.main import main
 from core.errors import InputError, ResourceError, WarehouseError
 from core.exports import excel_csv
 from core.locale import in_language
-from core.store import archive, parcels, user_files
+from core.store import parcels, user_files
 from core.store.parcels import RUN_FILE
 from core.tables import LONG_TABLES, TABLES
 from core.warehouse import exchange as import_module
@@ -357,20 +357,6 @@ def test_a_folder_that_may_only_be_read_is_one_clear_line(ours, tmp_path, monkey
         assert "\n" not in str(caught.value)
     monkeypatch.undo()
     assert all(content(ours)[table].equals(before[table]) for table in before)
-
-
-def test_a_full_disk_leaves_no_half_export(ours, tmp_path, monkeypatch):
-    really = archive.ArchiveWriter._write
-
-    def full(writer, file, held):
-        if file.endswith(".csv"):
-            raise OSError(28, "No space left on device")
-        really(writer, file, held)
-
-    monkeypatch.setattr(archive.ArchiveWriter, "_write", full)
-    with pytest.raises(ResourceError, match="No space left"):
-        export_runs(ours, [RUN], tmp_path / "out.zip")
-    assert not list(tmp_path.glob("out*")) and not list(tmp_path.glob(".workdim-*"))
 
 
 def test_a_damaged_export_brings_nothing(ours, theirs, tmp_path):

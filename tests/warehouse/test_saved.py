@@ -26,17 +26,14 @@ def test_a_query_is_saved_found_replaced_and_forgotten(warehouse):
     assert not file.exists() and not warehouse.folder.pending_changes()
 
 
-@pytest.mark.parametrize("name", ["", "   ", "x" * 81, "two\nlines", "zero\u200bwidth", "\u202eturned", "nul\0"])
-def test_a_name_that_cannot_be_read_is_refused(warehouse, name):
-    with pytest.raises(InputError):
-        people.save_query(warehouse, name, "SELECT 1")
+def test_a_name_that_cannot_be_read_is_refused_and_any_other_kept_letter_by_letter(warehouse):
+    for name in ("", "   ", "x" * 81, "two\nlines", "zero\u200bwidth", "\u202eturned", "nul\0"):
+        with pytest.raises(InputError):
+            people.save_query(warehouse, name, "SELECT 1")
     assert people.list_queries(warehouse) == []
-
-
-@pytest.mark.parametrize("name", ["表の一覧", "it's; DROP TABLE runs --", "<b>bold</b>", "a,b%2C&c=d#e"])
-def test_any_other_name_is_kept_letter_by_letter(warehouse, name):
-    people.save_query(warehouse, name, "SELECT '" + "長" * 1000 + "'")
-    assert people.find_query(warehouse, name).name == name
+    for name in ("表の一覧", "it's; DROP TABLE runs --", "<b>bold</b>", "a,b%2C&c=d#e"):
+        people.save_query(warehouse, name, "SELECT '" + "長" * 1000 + "'")
+        assert people.find_query(warehouse, name).name == name
 
 
 def test_an_unknown_name_lists_what_is_there(warehouse):

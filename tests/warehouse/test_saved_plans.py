@@ -104,30 +104,31 @@ def without_the_price_before_healing(tables):
     tables["plan_outcomes"] = [row for row in tables["plan_outcomes"] if row["is_healed"] or not row["is_chosen"]]
 
 
-@pytest.mark.parametrize(
-    ("edit", "reason"),
-    [
-        (without_its_price, "no price of its own blocks"),
-        (without_the_price_before_healing, "no price of its own blocks"),
-        (with_a_price_of_no_block, "a price of no block"),
-        ({"blocks": []}, "leaves out the blocks"),
-        ({"blocks": [3, 40]}, "leaves out the blocks"),
-        ({"n_layers": 10**9}, "leaves out the blocks"),
-        ({"budget_unit": "yen"}, "budget is 0.05 yen"),
-        ({"budget": -1.0}, "budget is -1 nats"),
-        ({"parameters_before": 0}, "no parameters"),
-        ({"config": "[" * 100_000}, "nested too deeply"),
-        ({"config": "[]"}, "names no model"),
-    ],
+NONSENSE = (
+    (without_its_price, "no price of its own blocks"),
+    (without_the_price_before_healing, "no price of its own blocks"),
+    (with_a_price_of_no_block, "a price of no block"),
+    ({"blocks": []}, "leaves out the blocks"),
+    ({"blocks": [3, 40]}, "leaves out the blocks"),
+    ({"n_layers": 10**9}, "leaves out the blocks"),
+    ({"budget_unit": "yen"}, "budget is 0.05 yen"),
+    ({"budget": -1.0}, "budget is -1 nats"),
+    ({"parameters_before": 0}, "no parameters"),
+    ({"config": "[" * 100_000}, "nested too deeply"),
+    ({"config": "[]"}, "names no model"),
 )
-def test_a_plan_edited_into_nonsense_is_one_line_and_what_was_known_of_it_stays(warehouse, edit, reason):
+
+
+def test_a_plan_edited_into_nonsense_is_one_line_and_what_was_known_of_it_stays(warehouse):
     save_plan(warehouse, layer_plan("0199-a", loss_increase=0.001), layer_plan("0199-b"))
     path = user_files.path_of(warehouse.folder, "plan", "0199-a")
-    content = json.loads(path.read_text(encoding="utf-8"))
-    edit(content["tables"]) if callable(edit) else content["tables"]["plans"][0].update(edit)
-    path.write_text(json.dumps(content), encoding="utf-8")
-    with pytest.raises(WarehouseError, match=f"0199-a.json is damaged .*{reason}"):
-        load_plan(warehouse, "0199-a")
+    whole = path.read_text(encoding="utf-8")
+    for edit, reason in NONSENSE:
+        content = json.loads(whole)
+        edit(content["tables"]) if callable(edit) else content["tables"]["plans"][0].update(edit)
+        path.write_text(json.dumps(content), encoding="utf-8")
+        with pytest.raises(WarehouseError, match=f"0199-a.json is damaged .*{reason}"):
+            load_plan(warehouse, "0199-a")
     reports: list[str] = []
     warehouse.sync_files(reports.append)
     assert len(reports) == 1 and reason in reports[0] and "\n" not in reports[0]
