@@ -251,13 +251,12 @@ def parse_rows(table: str, rows: list[dict[str, Any]]) -> pl.DataFrame:
             raise ValueError(f"{table} has no column {min(unknown)!r}")
         if missing := [name for name in types if row.get(name) is None and name not in optional]:
             raise ValueError(f"a row of {table} lacks {', '.join(missing)}")
-    parsed = [{name: _parse_value(kind, row.get(name)) for name, kind in types.items()} for row in rows]
+    times = [name for name, kind in types.items() if kind == pl.Datetime("us")]
+    parsed = [
+        row | {name: datetime.fromisoformat(row[name]).replace(tzinfo=None) for name in times if row.get(name)}
+        for row in rows
+    ]
     return pl.DataFrame(parsed, schema=types, orient="row")
-
-
-def _parse_value(kind: pl.DataType, value: Any) -> Any:
-    is_time = kind == pl.Datetime("us") and value is not None
-    return datetime.fromisoformat(value).replace(tzinfo=None) if is_time else value
 
 
 def _check_rows(header: ParcelHeader, table: Table, rows: pl.DataFrame) -> None:

@@ -114,6 +114,7 @@ def list_tables(warehouse: Readable) -> list[Table]:
     """
     columns: dict[str, list[Column]] = {}
     comments: dict[str, str | None] = {}
+    declared = {name: table.comments for name, table in TABLES.items()}
     sql = """
         SELECT table_name, relations.comment AS table_comment, column_name, data_type, duckdb_columns.comment
         FROM duckdb_columns() AS duckdb_columns JOIN (
@@ -125,7 +126,8 @@ def list_tables(warehouse: Readable) -> list[Table]:
     """
     for name, of_table, column, kind, comment in warehouse.read(sql).iter_rows():
         comments[name] = of_table
-        columns.setdefault(name, []).append(Column(column, kind, _meaning(name, column, comment)))
+        meaning = declared.get(name, {}).get(column) or Sentence(comment or "")
+        columns.setdefault(name, []).append(Column(column, kind, meaning))
     counts = _counts(warehouse)
     return [
         Table(
@@ -136,11 +138,6 @@ def list_tables(warehouse: Readable) -> list[Table]:
         )
         for name, own in columns.items()
     ]
-
-
-def _meaning(table: str, column: str, comment: str | None) -> Sentence:
-    declared = TABLES[table].comments if table in TABLES else {}
-    return declared.get(column) or Sentence(comment or "")
 
 
 def find_table(warehouse: Readable, name: str) -> Table:

@@ -13,6 +13,7 @@ processes never build in turn: the second finds it done.
 from __future__ import annotations
 
 import contextlib
+import glob
 import itertools
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -423,16 +424,11 @@ def load_own_tables(connection: Connection, folder: Folder, report: Report) -> N
         try:
             name = schema.quoted(own_table_name(file))
             source = "read_parquet(?, hive_partitioning = false)"
-            connection.execute(f"CREATE TABLE {name} AS FROM {source}", [_escaped_glob(file)])
+            connection.execute(f"CREATE TABLE {name} AS FROM {source}", [glob.escape(str(file))])
         except WarehouseError as error:
             report(error.message)
         except duckdb.Error as error:
             report(Sentence("The table of {file} cannot be made: {reason}.", file=file, reason=reason_of(error)))
-
-
-def _escaped_glob(path: Path) -> str:
-    """The path as a pattern for DuckDB that fits this file alone."""
-    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in str(path))
 
 
 def select_of(statement: str) -> str:
