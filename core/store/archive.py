@@ -203,7 +203,7 @@ class Archive:
         if n_left or (self.manifest and (declared is None or declared["sha256"] != sha256.hexdigest())):
             raise WarehouseError("{source} is not as the manifest has it, or was cut off.", source=source)
         if target.suffix == ".parquet" and _max_bytes(name) == MAX_FILE_BYTES[".parquet"]:
-            check_parquet_size(target, source)
+            _check_parquet_size(target, source)
 
     def unpack(self, target: Path, progress: Progress = no_progress) -> None:
         """Copy all files. Raises WarehouseError also if the files are not those the manifest names."""
@@ -310,19 +310,17 @@ def _size(member: Path | zipfile.ZipInfo) -> int:
     return member.stat().st_size if isinstance(member, Path) else member.file_size
 
 
-def check_parquet_size(file: Path, source: str) -> None:
-    """Check the size in a Parquet file's footer, before reading rows. Raises WarehouseError, which names `source`."""
-    try:
+def _check_parquet_size(file: Path, source: str) -> None:
+    """Check the size in a Parquet file's footer, before anybody reads rows. Raises WarehouseError, which names `source`."""
+    with contextlib.suppress(pa.ArrowException, OSError, ValueError):  # a damaged file: whoever reads it says so
         footer = pq.read_metadata(file)
         unpacked = sum(footer.row_group(number).total_byte_size for number in range(footer.num_row_groups))
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise WarehouseError("{source} is damaged: it is no Parquet file.", source=source) from error
-    if footer.num_rows * footer.num_columns > MAX_CELLS or unpacked > MAX_UNPACKED_BYTES:
-        raise WarehouseError(
-            "{source} has {n_rows:,} rows: no archive of Workdim has such a file.",
-            source=source,
-            n_rows=footer.num_rows,
-        )
+        if footer.num_rows * footer.num_columns > MAX_CELLS or unpacked > MAX_UNPACKED_BYTES:
+            raise WarehouseError(
+                "{source} has {n_rows:,} rows: no archive of Workdim has such a file.",
+                source=source,
+                n_rows=footer.num_rows,
+            )
 
 
 def _max_bytes(name: str) -> int:

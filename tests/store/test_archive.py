@@ -122,14 +122,9 @@ def test_a_small_table_does_not_unfold_to_millions_of_rows(tmp_path, monkeypatch
     parcel = tmp_path / RUN
     parcel.mkdir()
     (parcel / "run.json").write_text("{}")
-    file = parcel / "run_checks.parquet"
-    for write, reason in (
-        (lambda: pl.DataFrame({"text": ["x"] * 200_000}).write_parquet(file), "200,000 rows"),
-        (lambda: file.write_bytes(b"PAR1 no PAR1"), "no Parquet"),
-    ):
-        write()
-        with archive.open_archive(parcel, tmp_path) as packed, pytest.raises(WarehouseError, match=reason):
-            packed.extract(f"parcels/{RUN}/run_checks.parquet", tmp_path / "out.parquet")
+    pl.DataFrame({"text": ["x"] * 200_000}).write_parquet(parcel / "run_checks.parquet")
+    with archive.open_archive(parcel, tmp_path) as packed, pytest.raises(WarehouseError, match="200,000 rows"):
+        packed.extract(f"parcels/{RUN}/run_checks.parquet", tmp_path / "out.parquet")
 
 
 def repacked(file: Path, change) -> Path:
