@@ -95,13 +95,10 @@ def _flatten_lists(frame: pl.DataFrame) -> pl.DataFrame:
     return frame.with_columns(
         pl.col(name).list.join(" ")
         if kind == pl.List(pl.String)
-        else pl.Series(
-            name,
-            [
-                None if values is None else json.dumps(_json_value(values), default=str, ensure_ascii=False)
-                for values in frame[name].to_list()
-            ],
-            dtype=pl.String,
-        )
+        else pl.Series(name, [_as_text(value) for value in frame[name].to_list()], dtype=pl.String)
         for name, kind in lists.items()
     )
+
+
+def _as_text(values: list | None) -> str | None:
+    return None if values is None else json.dumps(_json_value(values), default=str, ensure_ascii=False)

@@ -6,10 +6,9 @@
         code_version: Annotated[str, "Version of Workdim."]
         hidden_size: Annotated[int, "", _("hidden size")]
 
-Its meaning and its name on screen may stand without `Column`, and a type alone if the column's name says all. The field gives name, order, type, default and whether a value may
-be missing. A trailing underscore (`pass_`) only avoids a Python keyword; the column has none. The DDL and the comments
-of the DuckDB file, the typed frames, the data dictionary, the keys that parcels are checked by and the names on screen
-all follow from this one declaration.
+Meaning and name on screen may stand without `Column`, and a type alone declares a column whose name says all. A
+trailing underscore (`pass_`) only avoids a Python keyword. DDL and comments of the DuckDB file, typed frames, the data
+dictionary, the keys that parcels are checked by and names on screen all follow from this one declaration.
 
 Modules that declare rows do not import `annotations` from `__future__`: their annotations are values, so that nothing
 has to be evaluated again when a parcel is read.
