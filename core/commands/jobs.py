@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import fields
 from typing import Any, TypeVar
 
-from core.commands.context import fail, selected_warehouse, show_records, warn, worst
+from core.commands.context import fail, show_records, warn, worst
 from core.errors import InputError, Sentence, nothing_yet, sentences
 from core.files import max_parallel_jobs
 from core.ids import SHORT_ID
@@ -152,13 +152,13 @@ def report_unfinished(status: JobStatus) -> int:
 def list_(options: argparse.Namespace) -> None:
     from core.terminal.tables import jobs_table
 
-    statuses = list_jobs(selected_warehouse(options))
+    statuses = list_jobs(options.warehouse)
     none = nothing_yet("measure MODEL")
     show_records(options, [as_record(status, RECORD) for status in statuses], jobs_table(statuses), none)
 
 
 def cancel(options: argparse.Namespace) -> None:
-    job = find_job(selected_warehouse(options), options.job).job
+    job = find_job(options.warehouse, options.job).job
     jobs.cancel_job(job)
     remainder = Sentence("nothing of it stays")
     if isinstance(job.config, RunConfig):
@@ -172,14 +172,14 @@ def cancel(options: argparse.Namespace) -> None:
 
 
 def clear(options: argparse.Namespace) -> None:
-    finished = [status.job for status in list_jobs(selected_warehouse(options)) if status.state == "finished"]
+    finished = [status.job for status in list_jobs(options.warehouse) if status.state == "finished"]
     for job in finished:
         remove_job(job)
     tell("Finished jobs cleared: {n}.", n=len(finished))
 
 
 def resume(options: argparse.Namespace) -> int:
-    warehouse = selected_warehouse(options)
+    warehouse = options.warehouse
     status = find_job(warehouse, options.job)
     job = status.job
     if options.here:  # run by a job's own process: the job counts as starting until this process holds it

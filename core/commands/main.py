@@ -20,7 +20,7 @@ from typing import Any, NoReturn
 
 from core.commands.context import fail, warn
 from core.errors import InputError, ResourceError, Sentence, WorkdimError
-from core.files import version
+from core.files import default_warehouse, version
 from core.limits import bytes_of
 from core.locale import _, speaking, translated, worded
 from core.terminal.output import (
@@ -33,6 +33,7 @@ from core.terminal.output import (
     width,
     wrap,
 )
+from core.warehouse.warehouse import Warehouse
 
 NAME = "workdim"
 LIST = "list"
@@ -52,7 +53,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         name_warehouse(None)
         try:
             options = build_parser().parse_args(sys.argv[1:] if arguments is None else arguments)
-            name_warehouse(getattr(options, "warehouse", None))
+            name_warehouse(options.warehouse)
+            options.warehouse = Warehouse(options.warehouse or default_warehouse())
             module, _, function = options.function.partition(".")
             code = getattr(import_module(f"core.commands.{module}"), function)(options) or 0
             sys.stdout.flush()
@@ -75,18 +77,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _reason(error: OSError) -> Sentence:
     """One line for an error of the file system."""
-    what: str = str(error.filename) if error.filename else Sentence("A file")
+    what: str = str(error.filename)[:200] if error.filename else Sentence("A file")
     if isinstance(error, shutil.Error) and isinstance(error.args[0], list):  # for a folder: one entry for each file
         _, what, why = error.args[0][0]
         return Sentence("{what} cannot be written: {why}.", what=what, why=why)
     if error.errno in FULL:
         return Sentence("The disk is full; nothing half written was kept. Free some space, try again.")
-    if error.errno == errno.EROFS:
-        return Sentence("{what} cannot be written: its file system is read-only. Choose another place.", what=what)
     if isinstance(error, PermissionError):
         return Sentence("{what} may not be read or written here: check its permissions.", what=what)
-    if error.errno == errno.ENAMETOOLONG:
-        return Sentence("{what}... is too long a name for a file.", what=str(what)[:60])
     return Sentence("{what} cannot be read or written: {reason}.", what=what, reason=error.strerror or error)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import polars as pl
 
 from core.analysis.plans import mergekit_recipe
-from core.commands.context import existing_warehouse, selected_warehouse, show_records, warn, write_out
+from core.commands.context import existing_warehouse, show_records, warn, write_out
 from core.commands.jobs import local_engine, report_end, request_of, run_each
 from core.errors import InputError, Sentence, nothing_yet, sentences
 from core.files import no_folder
@@ -23,8 +23,6 @@ from core.questions import runs as run_question
 from core.questions.record import as_record
 from core.questions.runs import RECORD, Comparison
 from core.records import BUDGETS, SHIPPED, LayerPlan, PlanConfig, Progress, RunConfig
-from core.registry.estimators import extra_seconds, require_on_request
-from core.registry.protocols import find_protocol
 from core.runs.execution import load_layer_plan
 from core.runs.jobs import STATES, JobStatus, remove_job
 from core.runs.requests import (
@@ -64,10 +62,9 @@ def measure(options: argparse.Namespace) -> int:
     if options.json:
         raise InputError("--json needs --estimate-only here.")
     open_text(request)  # once, and not when each model's job reaches it
-    _show_costs(request.protocol, request.estimators)
     # Models measured together are compared across tokenizers: their words are chosen for all of them.
     show_terms(options.models)
-    warehouse = selected_warehouse(options)
+    warehouse = options.warehouse
     engine = select_engine(options, warehouse)
     configs = with_readable_companions(request, options.models, warehouse)
     return measure_all(expanded(configs), warehouse, options.again, engine, at_once=options.engine == "ray")
@@ -77,16 +74,6 @@ def show_terms(models: Iterable[str], show: Callable[[str], None] = say) -> None
     """Print the terms that a user accepts by fetching these models, before anything is fetched."""
     for terms in filter(None, map(terms_before_fetching, dict.fromkeys(models))):
         show(terms)
-
-
-def _show_costs(protocol_name: str, estimators: Sequence[str]) -> None:
-    """Print the time per layer of estimators beyond the usual ones, before they run."""
-    protocol = find_protocol(protocol_name)
-    if not estimators and not protocol.more_estimators:
-        return
-    require_on_request(estimators, protocol.name, protocol.clouds)
-    for name in dict.fromkeys([*protocol.more_estimators, *estimators]):
-        tell("{name}: about {seconds:.2g} s per layer and text", name=name, seconds=extra_seconds([name]))
 
 
 def expanded(requests: Iterable[RunConfig]) -> list[RunConfig]:
@@ -115,7 +102,7 @@ def calibrate(options: argparse.Namespace) -> None:
 
 def estimate_all(configs: Sequence[RunConfig], options: argparse.Namespace) -> int:
     """Print one card for each measurement of the expanded requests; exit code 2 if one of them is refused."""
-    cards = preflight_cards_from_process(expanded(configs), selected_warehouse(options))
+    cards = preflight_cards_from_process(expanded(configs), options.warehouse)
     lines = [line for card in cards for line in ("", *card_lines(card))]
     show_records(options, [asdict(card) for card in cards], lines[1:])
     return 2 if any(card.refusals for card in cards) else 0
@@ -136,7 +123,7 @@ def select_engine(options: argparse.Namespace, warehouse):
 
 def pilot(options: argparse.Namespace) -> int:
     """Exit code 2 if a request was not met; the others are measured all the same."""
-    warehouse = selected_warehouse(options)
+    warehouse = options.warehouse
     asked = _load_pilot(options.file, warehouse)
     if options.estimate_only:
         return estimate_all(pilot_requests(asked), options)
@@ -198,7 +185,7 @@ def compare(options: argparse.Namespace) -> int:
         warehouse = existing_warehouse(options)
         run_ids = run_question.find_runs(warehouse, options.models)
     else:
-        warehouse = selected_warehouse(options)
+        warehouse = options.warehouse
         run_ids, code = _measured(options, warehouse)
         if code:
             return code
@@ -248,7 +235,7 @@ def plan(options: argparse.Namespace) -> int:
     budget, unit = _budget_of(options.budget)
     remove = _parse_blocks(options.remove)
     config = plan_request(request_of(PlanConfig, options, budget=budget, budget_unit=unit, remove=remove))
-    warehouse = selected_warehouse(options)
+    warehouse = options.warehouse
     estimate = plan_estimate_from_process(config, warehouse)  # what is refused is refused before a job starts
     if options.estimate_only:
         show_records(options, asdict(estimate), [_request_text(config), *estimate_lines(estimate)])

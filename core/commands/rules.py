@@ -13,7 +13,7 @@ from typing import Any
 
 from core.analysis.decision import Decision, record_choice, track_record
 from core.analysis.relation import PLACES
-from core.commands.context import confirm, existing_warehouse, selected_warehouse, show_records, stored_run
+from core.commands.context import confirm, existing_warehouse, show_records, stored_run
 from core.errors import InputError, Sentence, nothing_yet
 from core.files import utc_now
 from core.locale import _, in_language
@@ -121,7 +121,7 @@ def list_(options: argparse.Namespace) -> None:
 
 
 def save(options: argparse.Namespace) -> None:
-    saved = people.save_rule(selected_warehouse(options), read_rule(options.file))
+    saved = people.save_rule(options.warehouse, read_rule(options.file))
     name, told = decision_wording.rule_name(saved), decision_wording.rule_text(saved.rule)
     show_records(options, _as_json(saved), [f"{name}, {saved.rule_id}: {told}"])
 

@@ -16,7 +16,6 @@ from core.commands.context import (
     existing_warehouse,
     find_stored_runs,
     number_of_runs,
-    selected_warehouse,
     show_records,
     stored_run,
     warn,
@@ -199,7 +198,7 @@ STATE_WIDTH = 15
 
 
 def ingest(options: argparse.Namespace) -> None:
-    warehouse = selected_warehouse(options)
+    warehouse = options.warehouse
     if options.reference:
         shipped = reference.shipped_run_ids()
         if not shipped:
@@ -240,7 +239,7 @@ def _tell_made_anew(n: int) -> None:
 
 def import_(options: argparse.Namespace) -> int:
     """Exit code 2 if something was left out."""
-    warehouse = selected_warehouse(options)
+    warehouse = options.warehouse
     if exists(warehouse.path) and not options.dry_run:
         recover_for_reader(warehouse)
     with counting_bar(Sentence("checking parcels")) as progress:
@@ -273,7 +272,7 @@ def import_(options: argparse.Namespace) -> int:
 
 def backup(options: argparse.Namespace) -> int:
     if options.list:
-        backups = list_backups(selected_warehouse(options))
+        backups = list_backups(options.warehouse)
         found = [asdict(existing) for existing in backups]
         show_records(options, found, map(_backup_line, backups), nothing_yet("backup"))
         return 0
@@ -290,7 +289,7 @@ def _backup_line(backup: Backup) -> str:
 
 
 def restore(options: argparse.Namespace) -> None:
-    warehouse = selected_warehouse(options)
+    warehouse = options.warehouse
     with (
         counting_bar(Sentence("checking the backup")) as progress,
         stage_backup(warehouse, options.file, progress) as staged,
@@ -318,7 +317,7 @@ def restore(options: argparse.Namespace) -> None:
 
 
 def cache(options: argparse.Namespace) -> None:
-    warehouse = selected_warehouse(options)
+    warehouse = options.warehouse
     all_caches = list_caches(warehouse)
     if options.clean is None:
         show_records(options, [asdict(cache) for cache in all_caches], _cache_lines(all_caches))

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from core.analysis.differences import compare_all_answers
-from core.commands.context import confirm, existing_warehouse, fail, selected_warehouse, show_records, warn, write_out
+from core.commands.context import confirm, existing_warehouse, fail, show_records, warn, write_out
 from core.commands.jobs import report_end, run_each
 from core.commands.measure import show_terms
 from core.errors import InputError, Sentence, nothing_yet, sentences, unknown_name
@@ -38,7 +38,7 @@ MOST_NAMES = 12
 
 
 def score(options: argparse.Namespace) -> int:
-    warehouse = selected_warehouse(options)
+    warehouse = options.warehouse
     settings = {name: getattr(options, name) for name in ("dtype", "device", "memory_budget")}
     configs = scoring_requests(options.models, options.task, **settings)
     show_terms(options.models, warn if options.json else say)
@@ -70,7 +70,7 @@ def import_(options: argparse.Namespace) -> int:
     Exit code 2 if a file that was named is not stored, or if a folder yields nothing. Single files of a folder may be
     skipped, because a harness also leaves files without scores.
     """
-    warehouse = selected_warehouse(options)
+    warehouse = options.warehouse
     renamed, model = _parse_models(options.model)
     overrides = {
         key: name for key, name in ((score_rows.MODEL, model), (score_rows.BENCHMARK, options.benchmark)) if name
@@ -84,57 +84,38 @@ def import_(options: argparse.Namespace) -> int:
             file_scores = reader.read_scores(_display_name(file), content, overrides)
             previews.append(stored_scores.preview_import(warehouse, file_scores, renamed))
         except InputError as error:
-            (failed if is_named else left_out).append(_with_option(error))
+            told = error
+            if isinstance(error, score_rows.Unnamed):  # also says which option names it
+                option = "--model" if error.key == score_rows.MODEL else "--benchmark"
+                told = InputError(sentences(error.message, Sentence("{option} NAME does.", option=option)))
+            (failed if is_named else left_out).append(told)
     model_names = {name for item in previews for name in (*item.names["name"], *item.rows["model"])}
     for name in renamed.keys() - model_names:
         warn("No file names a model '{name}'.", name=name)
-    stored: list[stored_scores.StoredImport] | None = None
-    if not options.dry_run and previews and _confirm_import(options, previews):
-        if renamed:
-            alias_table.set_aliases(warehouse, renamed)
-        stored = []
-        for preview in previews:
-            try:
-                stored.append(stored_scores.store_import(warehouse, preview.file, preview.aliases))
-            except InputError as error:
-                failed.append(error)
-    by_file = None if stored is None else {item.file_sha256: item for item in stored}
-    if options.json:
-        say_json(tables.import_records(previews, by_file or {}))
-    else:
-        for preview in previews:
-            say(*tables.import_lines(preview, by_file, stored_scores.scored_here(preview)))
-        if len(previews) > 1 and stored is not None:
-            new = [item for item in stored if item.is_new]
-            tell(
-                "Files stored: {n}; {scores:,} scores, {answers:,} single answers.",
-                n=len(new),
-                scores=sum(item.n_taken for item in new),
-                answers=sum(item.n_samples for item in new),
-            )
-    for reason in failed + left_out:
-        fail(reason)
-    if left_out and previews:
-        warn("Files of the folders left out: {n}.", n=len(left_out))
-    return InputError.exit_code if failed or (left_out and not previews) else 0
-
-
-def _with_option(error: InputError) -> InputError:
-    """An error that something is named nowhere also says which option names it."""
-    if not isinstance(error, score_rows.Unnamed):
-        return error
-    option = "--model" if error.key == score_rows.MODEL else "--benchmark"
-    return InputError(sentences(error.message, Sentence("{option} NAME does.", option=option)))
-
-
-def _confirm_import(options: argparse.Namespace, previews: list[stored_scores.ImportPreview]) -> bool:
-    """Whether to import; asks only at a terminal, so that scripts run without a question."""
     question = Sentence(
         "Store {scores:,} scores (files: {n}; --dry-run shows them)?",
         scores=sum(preview.rows.filter(preview.rows["fate"] != "skipped").height for preview in previews),
         n=len(previews),
     )
-    return confirm(question, options.yes or options.json or not (sys.stdin.isatty() and sys.stderr.isatty()))
+    is_sure = options.yes or options.json or not (sys.stdin.isatty() and sys.stderr.isatty())  # scripts are not asked
+    stored: dict[str, stored_scores.StoredImport] | None = None
+    if not options.dry_run and previews and confirm(question, is_sure):
+        if renamed:
+            alias_table.set_aliases(warehouse, renamed)
+        stored = {}
+        for preview in previews:
+            try:
+                stored[preview.file.sha256] = stored_scores.store_import(warehouse, preview.file, preview.aliases)
+            except InputError as error:
+                failed.append(error)
+    if options.json:
+        say_json(tables.import_records(previews, stored or {}))
+    else:
+        for preview in previews:
+            say(*tables.import_lines(preview, stored, stored_scores.scored_here(preview)))
+    for reason in failed + left_out:
+        fail(reason)
+    return InputError.exit_code if failed or (left_out and not previews) else 0
 
 
 def list_(options: argparse.Namespace) -> None:
@@ -174,7 +155,7 @@ def alias(options: argparse.Namespace) -> None:
     elif options.remove is not None:
         alias_table.set_aliases(existing_warehouse(options), {}, [options.remove])
     elif options.reference is not None:
-        alias_table.set_aliases(selected_warehouse(options), {options.name: options.reference})
+        alias_table.set_aliases(options.warehouse, {options.name: options.reference})
     elif options.name is not None:
         raise InputError("Which model is '{name}'? Give its repository or reference after it.", name=options.name)
     known = alias_table.list_aliases(existing_warehouse(options))
@@ -189,9 +170,6 @@ def alias(options: argparse.Namespace) -> None:
 
 
 def compare(options: argparse.Namespace) -> None:
-    first, second = options.models
-    if first == second:
-        raise InputError("{first} is named twice. Name two models.", first=first)
     warehouse = existing_warehouse(options)
     answer_sets = stored_scores.list_answer_sets(warehouse)
     if answer_sets.is_empty():

@@ -118,11 +118,6 @@ def test_a_mapping_of_a_name_that_no_file_has_is_told(path: Path, good: Path) ->
     assert right.returncode == 0 and "o/x" not in right.stderr
 
 
-def test_a_model_is_not_compared_with_itself(path: Path) -> None:
-    done = run_core("scores", "compare", BIG, BIG, "--benchmark", "arc_easy", warehouse=path)
-    assert done.returncode == 2 and "is named twice" in done.stderr
-
-
 def test_files_are_listed_and_removed(path: Path, good: Path) -> None:
     assert "None yet. Begin with `workdim scores import FILE`." in run_core("scores", "list", warehouse=path).stdout
     run_core("scores", "import", str(good), warehouse=path)
