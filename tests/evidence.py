@@ -10,7 +10,6 @@ import argparse
 import csv
 import json
 import math
-import re
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -127,16 +126,25 @@ class Section:
     def answer(self, question: tuple[str, str], english: str, japanese: str) -> None:
         self.short.append((question, (english, japanese)))
 
-    def table(self, heads: Sequence[tuple[str, str]], rows: Sequence[Sequence[Any]], name: str) -> None:
-        """Rows of texts, or of pairs of texts where the two languages differ, as a file beside the document, in English."""
-        self.data[name] = [[cell[0] if isinstance(cell, tuple) else cell for cell in row] for row in (heads, *rows)]
+    def table(self, heads: Sequence[str], rows: Sequence[Sequence[Any]], name: str) -> None:
+        """A file beside the document, in English."""
+        self.data[name] = [heads, *rows]
 
-    def picture(self, out: Path, name: str, draw: Callable[[str], str], alt: tuple[str, str]) -> None:
+    def picture(
+        self, out: Path, name: str, draw: Callable[[int], tuple[Chart | Gallery, Caption]], alt: tuple[str, str]
+    ) -> None:
+        """`draw` gives the chart and its caption in the language of number n."""
         folder = out / "figures"
         folder.mkdir(parents=True, exist_ok=True)
-        for language in LANGUAGES:
-            (folder / f"{name}.{language}.svg").write_text(draw(language), encoding="utf-8")
+        for n, language in enumerate(LANGUAGES):
+            drawn = in_language(language, lambda: chart_svg(*draw(n)))  # noqa: B023
+            (folder / f"{name}.{language}.svg").write_text(drawn, encoding="utf-8")
         self.parts.append(tuple(f"![{alt[n]}](figures/{name}.{LANGUAGES[n]}.svg)" for n in range(2)))  # type: ignore[arg-type]
+
+
+def both(say: Callable[..., Any], *of: Any) -> tuple[Any, ...]:
+    """What a function says in English and in Japanese."""
+    return tuple(in_language(language, say, *of) for language in LANGUAGES)
 
 
 def main() -> None:
@@ -263,7 +271,7 @@ def is_base(recipe: Recipe) -> bool:
 def within_width(said: Answer, checkpoints: Sequence[Checkpoint], out: Path) -> Section:
     section = Section(("Within one width, at equal steps", "同じ幅・同じ学習ステップ数での比較"))
     found = recipe_contrasts(checkpoints)
-    told = tuple(f"**{in_language(language, answer_wording.answer_text, said)}**" for language in LANGUAGES)
+    told = tuple(f"**{answer}**" for answer in both(answer_wording.answer_text, said))
     section.lead += [told, _both_ways(found)]  # type: ignore[list-item]
     one = said.relation
     section.answer(
@@ -286,8 +294,7 @@ def within_width(said: Answer, checkpoints: Sequence[Checkpoint], out: Path) -> 
         f"2026年11月30日からは後者だけを計算します。どのレシピも同じ初期値と同じデータ順で学習し、基本レシピだけが{N_STARTS}通りです。",
     )
     notes, details = (
-        list(zip(*(in_language(language, lines, said) for language in LANGUAGES), strict=True))
-        for lines in (answer_wording.note_lines, answer_wording.detail_lines)
+        list(zip(*both(lines, said), strict=True)) for lines in (answer_wording.note_lines, answer_wording.detail_lines)
     )
     for line in (*notes, *details):
         section.note(*line)
@@ -297,7 +304,7 @@ def within_width(said: Answer, checkpoints: Sequence[Checkpoint], out: Path) -> 
         f"各レシピの学習を基本レシピの{N_STARTS}回と比べた差（差の標準誤差が単位、自由度{N_STARTS - 1}の t）。p は次元と性能の両方が異なることについてのもので、レシピ数で補正しています（Holm）。",
     )
     section.table(
-        (("recipe", ""), ("dimension", ""), ("performance", ""), ("p of both", ""), ("p, Holm", "")),
+        ("recipe", "dimension", "performance", "p of both", "p, Holm"),
         [(o.recipe, f"{o.dimension:+.1f}", f"{o.performance:+.1f}", _p(o.p), _p(o.corrected_p)) for o in found],
         name="recipes",
     )
@@ -308,52 +315,34 @@ def within_width(said: Answer, checkpoints: Sequence[Checkpoint], out: Path) -> 
     if not shown:
         return section
 
-    def draw(language: str) -> str:
-        japanese = language == "ja"
-        groups = [
-            (
-                name,
-                [
-                    Point(
-                        one.inner_max,
-                        one.bits,
-                        one.bits - NORMAL_95 * one.bits_error,
-                        one.bits + NORMAL_95 * one.bits_error,
-                        one.lower,
-                        one.upper,
-                        "" if is_again else one.name,
-                    )
-                    for one in shown
-                    if one.inner_max is not None and is_replicate(one.recipe) == is_again
-                ],
-            )
-            for is_again, name in enumerate(
-                ("レシピ", "基本レシピの反復") if japanese else ("recipes", "the base recipe again")
-            )
-        ]
+    def draw(n: int) -> tuple[Chart, Caption]:
+        groups = {
+            name: [
+                Point(
+                    one.inner_max,
+                    one.bits,
+                    one.bits - NORMAL_95 * one.bits_error,
+                    one.bits + NORMAL_95 * one.bits_error,
+                    one.lower,
+                    one.upper,
+                    "" if is_again else one.name,
+                )
+                for one in shown
+                if one.inner_max is not None and is_replicate(one.recipe) == is_again
+            ]
+            for is_again, name in enumerate((("recipes", "the base recipe again"), ("レシピ", "基本レシピの反復"))[n])
+        }
+        x = ("Largest inner dimension (d2, one per type)", "中間層の最大次元（d2、異なりトークン単位）")[n]
         title = (
-            "推定次元と、学習に使っていないコードのビット毎バイト"
-            if japanese
-            else "Dimension and bits per byte of held-out code"
-        )
+            "Dimension and bits per byte of held-out code",
+            "推定次元と、学習に使っていないコードのビット毎バイト",
+        )[n]
         told = (
-            "幅128、1,500ステップ。下ほど良い。線は95%信頼区間。"
-            if japanese
-            else "Width 128, step 1,500; lower is better. Bars: 95 % intervals."
-        )
-        return in_language(
-            language,
-            chart_svg,
-            scatter_chart(
-                dict(groups),
-                "中間層の最大次元（d2、異なりトークン単位）"
-                if japanese
-                else "Largest inner dimension (d2, one per type)",
-                "ビット毎バイト" if japanese else "Bits per byte",
-                "",
-            ),
-            Caption(title, told, "data/reference/ladder, data/reference/profiles"),
-        )
+            "Width 128, step 1,500; lower is better. Bars: 95 % intervals.",
+            "幅128、1,500ステップ。下ほど良い。線は95%信頼区間。",
+        )[n]
+        chart = scatter_chart(groups, x, ("Bits per byte", "ビット毎バイト")[n], "")
+        return chart, Caption(title, told, "data/reference/ladder, data/reference/profiles")
 
     section.picture(
         out,
@@ -367,13 +356,7 @@ def within_width(said: Answer, checkpoints: Sequence[Checkpoint], out: Path) -> 
         "順位の範囲は全モデルに同時に成り立つ95%区間で、同じテキストブロックでの差から求めています。1位は次元が最大、スコアが最良です。",
     )
     section.table(
-        (
-            ("model", "モデル"),
-            ("largest inner dimension", "中間層の最大次元"),
-            ("place", "順位"),
-            ("bits per byte", "ビット毎バイト"),
-            ("place", "順位"),
-        ),
+        ("model", "largest inner dimension", "place", "bits per byte", "place"),
         [
             (
                 one.name,
@@ -425,7 +408,7 @@ def _starts(section: Section, checkpoints: Sequence[Checkpoint]) -> None:
         f"それぞれの分散で見ても両方で基本レシピと異なるのは{len(found.apart)}レシピです（{japanese or 'なし'}）",
     )
     section.table(
-        (("recipe", ""), ("start", ""), ("largest inner dimension", ""), ("bits per byte", "")),
+        ("recipe", "start", "largest inner dimension", "bits per byte"),
         [
             (name.split("-", 1)[1], at, f"{dimension:.1f}", f"{-performance:.4f}")
             for name, of_one in runs.items()
@@ -572,7 +555,7 @@ def exploratory(checkpoints: Sequence[Checkpoint]) -> Section:
     p_values = _adjusted([one.p for _told, one in pairs], "fdr_bh")
     standing = [(told, one) for (told, one), p in zip(pairs, p_values, strict=True) if p is not None and p <= LEVEL]
     for (told, one), p in zip(pairs, p_values, strict=True):
-        rows.append((told, answer_wording.coefficient_text(one.rho, one.lower, one.upper), _p(one.p), _p(p), one.n))
+        rows.append((told[0], answer_wording.coefficient_text(one.rho, one.lower, one.upper), _p(one.p), _p(p), one.n))
     section.note(
         "Scores are turned so that higher is better: a negative coefficient is what was published. The last column but one corrects for "
         "the number of pairs looked at (Benjamini and Hochberg). Each recipe counts once, by the means of its runs.",
@@ -592,11 +575,7 @@ def exploratory(checkpoints: Sequence[Checkpoint]) -> Section:
             f"{f': {listed[0]}' if standing else ''}",
             f"{len(pairs)} 組のうち、補正後も {LEVEL:g} 以下なのは {len(standing)} 組（探索的）{f'：{listed[1]}' if standing else ''}",
         )
-    section.table(
-        (("pair", "組"), ("Spearman's rho", "スピアマンの順位相関"), ("p", "p"), ("corrected p", "補正 p"), ("n", "n")),
-        rows,
-        name="pairs",
-    )
+    section.table(("pair", "Spearman's rho", "p", "corrected p", "n"), rows, name="pairs")
     return section
 
 
@@ -608,10 +587,10 @@ def specifications(found: Population, maxima: pl.DataFrame) -> Section:
     by_key = {specification_key(one): one for one in SPECIFICATIONS}
     rows = []
     for key, one in grid.relations.items():
-        names = tuple(in_language(language, specification_name, by_key[key]) for language in LANGUAGES)
         corrected = grid.search.adjusted_p[key]
         coefficient = answer_wording.coefficient_text(one.rho, one.lower, one.upper)
-        rows.append((names, coefficient, _p(one.p), _p(corrected), one.n))
+        name = in_language("en", specification_name, by_key[key])
+        rows.append((name, coefficient, _p(one.p), _p(corrected), one.n))
     negative = sum((one.rho or 0) < 0 for one in grid.relations.values())
     clear = [one for one in grid.relations.values() if one.p is not None and one.p <= LEVEL]
     published = sum((one.rho or 0) < 0 for one in clear)
@@ -640,17 +619,7 @@ def specifications(found: Population, maxima: pl.DataFrame) -> Section:
         f"the published direction in {negative} of {len(rows)} specifications; all together: median {joint.median:.2f}, {p_value_text(joint.p)}",
         f"公表された向きになるのは {len(rows)} 分析条件中 {negative}。全体では中央値 {joint.median:.2f}、{p_value_text(joint.p)}",
     )
-    section.table(
-        (
-            ("specification", "分析条件"),
-            ("Spearman's rho", "スピアマンの順位相関"),
-            ("p", "p"),
-            ("p, maximum over all", "p（全条件の最大値で補正）"),
-            ("n", "n"),
-        ),
-        rows,
-        name="specifications",
-    )
+    section.table(("specification", "Spearman's rho", "p", "p, maximum over all", "n"), rows, name="specifications")
     return section
 
 
@@ -700,17 +669,7 @@ def along_training(checkpoints: Sequence[Checkpoint], out: Path) -> Section:
         f"これらは同じ初期値・同じデータ順を共有し、1つの開始点を {len(phased)} 回数えることになります。そこで基本レシピの {len(starts)} 通りの開始点（初期値とデータ順）で検定し"
         f"（取り得る最小の p は {_p(sign_test([1.0] * len(starts)).p)}）、レシピの数は併記にとどめます。残り6通りの開始点を学習に沿って測定したのは、レシピの測定の後です。",
     )
-    section.table(
-        (
-            ("phase", "段階"),
-            ("starts where it holds", "成り立つ開始点"),
-            ("p", "p"),
-            ("p, Holm", "p（Holm 補正）"),
-            ("recipes of one start", "同じ開始点のレシピ"),
-        ),
-        rows,
-        name="phases",
-    )
+    section.table(("phase", "starts where it holds", "p", "p, Holm", "recipes of one start"), rows, name="phases")
     section.answer(
         (
             "Do dimensions collapse, grow, and peak late while a model trains?",
@@ -746,13 +705,10 @@ def along_training(checkpoints: Sequence[Checkpoint], out: Path) -> Section:
         "学習とともに単調に変わる量はどれも損失と連動するため、同じ学習量のモデル間の比較については何も示しません。",
     )
 
-    def draw(language: str) -> str:
-        japanese = language == "ja"
-        names = (
-            ("第0層", "中間層の最大", "最終層（正規化前）")
-            if japanese
-            else ("layer 0", "largest inner", "end, before the norm")
-        )
+    def draw(n: int) -> tuple[Gallery, Caption]:
+        names = (("layer 0", "largest inner", "end, before the norm"), ("第0層", "中間層の最大", "最終層（正規化前）"))[
+            n
+        ]
         marks: tuple[Mark, ...] = ("square", "circle", "diamond")
         lines = {
             name.split("-", 1)[1]: [
@@ -778,20 +734,19 @@ def along_training(checkpoints: Sequence[Checkpoint], out: Path) -> Section:
             log_axis("", [point.y for point in points]),
         )
         titles = (
-            ("横軸：log10（ステップ＋1）", "縦軸：推定次元（対数目盛）")
-            if japanese
-            else ("across: log10 (step + 1)", "upwards: estimated dimension, log scale")
-        )
+            ("across: log10 (step + 1)", "upwards: estimated dimension, log scale"),
+            ("横軸：log10（ステップ＋1）", "縦軸：推定次元（対数目盛）"),
+        )[n]
         key = " · ".join([*titles, *(f"{MARKS[mark]} {told}" for told, mark in zip(names, marks, strict=True))])
         charts = tuple(Chart(x, replace(y, title=name), tuple(series), name) for name, series in lines.items())
         caption = Caption(
-            "学習に沿った次元" if japanese else "Dimension along training",
-            "幅128のレシピごと、学習に使っていないコード上の d2。"
-            if japanese
-            else "d2 on held-out code, each recipe of width 128.",
+            ("Dimension along training", "学習に沿った次元")[n],
+            ("d2 on held-out code, each recipe of width 128.", "幅128のレシピごと、学習に使っていないコード上の d2。")[
+                n
+            ],
             "data/reference/profiles",
         )
-        return in_language(language, chart_svg, Gallery(charts, "", key), caption)
+        return Gallery(charts, "", key), caption
 
     section.picture(
         out,
@@ -806,17 +761,16 @@ def _holds(one: SignTest) -> str:
     return f"{one.positive} / {one.positive + one.negative}"
 
 
-_PHASES: dict[tuple[str, str], Callable[[Mapping[int, Checkpoint]], float | None]] = {
-    ("collapse: smaller at step 23 than at the start", "収縮：開始時より23ステップで小さい"): lambda steps: _log_ratio(
+_PHASES: dict[str, Callable[[Mapping[int, Checkpoint]], float | None]] = {
+    "collapse: smaller at step 23 than at the start": lambda steps: _log_ratio(
         steps[0].inner_max, steps[COLLAPSED].inner_max
     ),
-    ("growth: larger at step 1,500 than at step 53", "成長：53ステップより1,500ステップで大きい"): lambda steps: (
-        _log_ratio(steps[Recipe.steps].inner_max, steps[GROWING].inner_max)
+    "growth: larger at step 1,500 than at step 53": lambda steps: _log_ratio(
+        steps[Recipe.steps].inner_max, steps[GROWING].inner_max
     ),
-    (
-        "a late peak: inner maximum over the larger end, larger at step 1,500 than at step 53",
-        "遅れて現れる山：両端に対する最大の比が、53ステップより1,500ステップで大きい",
-    ): lambda steps: _log_ratio(steps[Recipe.steps].peak_ratio, steps[GROWING].peak_ratio),
+    "a late peak: inner maximum over the larger end, larger at step 1,500 than at step 53": lambda steps: _log_ratio(
+        steps[Recipe.steps].peak_ratio, steps[GROWING].peak_ratio
+    ),
 }
 """Each registered phase with how much it holds along one run: above 0 it does."""
 
@@ -948,7 +902,7 @@ def against_drawn_blocks(runs: pl.DataFrame, controls: pl.DataFrame) -> Section:
         )
         for row in found.to_dicts()
     ]
-    section.table([(head, "") for head in heads], rows, name="drawn_blocks")
+    section.table(heads, rows, name="drawn_blocks")
     return section
 
 
@@ -980,11 +934,8 @@ def within_models(runs: pl.DataFrame, windows: pl.DataFrame) -> Section:
                 (
                     run.name,
                     run.corpus_name,
-                    tuple(in_language(language, answer_wording.place_text, found) for language in LANGUAGES),
-                    tuple(
-                        f"{in_language(language, answer_wording.word_of, found.relation.answer)}"
-                        for language in LANGUAGES
-                    ),
+                    both(answer_wording.place_text, found),
+                    in_language("en", answer_wording.word_of, found.relation.answer),
                     *_coefficient(found.relation),
                     found.relation.p,
                     answer_wording.coefficient_text(
@@ -1017,21 +968,21 @@ def within_models(runs: pl.DataFrame, windows: pl.DataFrame) -> Section:
         f"other way{_listed(standing, 0)}",
         f"{len(rows)}件のうち、補正後に残るのは{len(standing)}件（予測しにくい向き{worse}件、逆向き{better}件）{_listed(standing, 1)}",
     )
-    rows = [(*row[:_AT], _p(p), *row[_AT + 1 :]) for row, p in zip(rows, corrected, strict=True)]
-    section.note(*(in_language(language, answer_wording.windows_expectation_text) for language in LANGUAGES))
+    rows = [(*row[:2], row[2][0], *row[3:_AT], _p(p), *row[_AT + 1 :]) for row, p in zip(rows, corrected, strict=True)]
+    section.note(*both(answer_wording.windows_expectation_text))
     section.table(
         (
-            ("model", "モデル"),
-            ("text", "テキスト"),
-            ("where", "位置"),
-            ("answer", "答え"),
-            ("Spearman's rho", "スピアマンの順位相関"),
-            ("p", "p"),
-            ("documents", "文書"),
-            ("p, Holm", "p（Holm）"),
-            ("given the number of types", "異なりトークン数を固定"),
-            ("tokens shuffled", "トークン順の並べ替え"),
-            ("text less shuffled", "差"),
+            "model",
+            "text",
+            "where",
+            "answer",
+            "Spearman's rho",
+            "p",
+            "documents",
+            "p, Holm",
+            "given the number of types",
+            "tokens shuffled",
+            "text less shuffled",
         ),
         rows,
         name="windows",
@@ -1069,14 +1020,6 @@ _KINDS = {
     "rank": ("residual stream projected", "残差ストリームの射影"),
 }
 """Of each kind of tests.damage."""
-_WHAT = {
-    "none": "–",
-    "noise": "重み行列の標準偏差の {0} 倍の雑音",
-    "removed": "ブロック {all} を削除",
-    "bits": "{0} ビットに丸め",
-    "rank": "第 {1} ブロックの後で階数 {0} に射影",
-}
-"""What was done, in Japanese, with the numbers that its English has."""
 
 
 def damage(out: Path, names: Mapping[str, str]) -> Section:
@@ -1090,8 +1033,8 @@ def damage(out: Path, names: Mapping[str, str]) -> Section:
         rows.append(
             (
                 names.get(row["model"], row["model"]),
-                _KINDS[row["damage"]],
-                _what(row),
+                _KINDS[row["damage"]][0],
+                "–" if row["damage"] == "none" else row["what"],
                 number(row["bits_per_byte"]),
                 *(_interval(row, name) for name in ("inner_max", "final_dimension_pre_norm", "projected")),
             )
@@ -1123,13 +1066,13 @@ def damage(out: Path, names: Mapping[str, str]) -> Section:
             )
     section.table(
         (
-            ("model", "モデル"),
-            ("damage", "損傷"),
-            ("what was done", "内容"),
-            ("bits per byte", "ビット毎バイト"),
-            ("largest inner dimension", "中間層の最大次元"),
-            ("at the end", "最終層"),
-            ("d2 where projected", "射影した層の d2"),
+            "model",
+            "damage",
+            "what was done",
+            "bits per byte",
+            "largest inner dimension",
+            "at the end",
+            "d2 where projected",
         ),
         rows,
         name="damage",
@@ -1208,43 +1151,31 @@ def _projected(rows: Sequence[dict[str, Any]]) -> tuple[str, str]:
     )
 
 
-def _damage_scatter(model: str, rows: Sequence[dict[str, Any]], language: str) -> str:
-    n = LANGUAGES.index(language)
-    groups = [
-        (
-            told[n],
-            [
-                Point(
-                    row["inner_max"],
-                    row["bits_per_byte"],
-                    left=row["inner_max_lower"],
-                    right=row["inner_max_upper"],
-                    name=f"{row['level']:g}" if row["level"] else "",
-                )
-                for row in rows
-                if row["damage"] == damage
-            ],
-        )
+def _damage_scatter(model: str, rows: Sequence[dict[str, Any]], n: int) -> tuple[Chart, Caption]:
+    groups = {
+        told[n]: [
+            Point(
+                row["inner_max"],
+                row["bits_per_byte"],
+                left=row["inner_max_lower"],
+                right=row["inner_max_upper"],
+                name=f"{row['level']:g}" if row["level"] else "",
+            )
+            for row in rows
+            if row["damage"] == damage
+        ]
         for damage, told in _KINDS.items()
-    ]
-    return in_language(
-        language,
-        chart_svg,
-        scatter_chart(
-            dict(groups), ("Largest inner dimension", "中間層の最大次元")[n], ("Bits per byte", "ビット毎バイト")[n], ""
-        ),
-        Caption(
-            (
-                "Known damage: neither direction is better or worse by itself",
-                "既知の損傷：次元の増減だけでは良し悪しは決まらない",
-            )[n],
-            (
-                f"{model}; beside the marks: standard deviations of noise, blocks removed, bits, rank",
-                f"{model}、印の横：雑音の標準偏差、削除したブロック数、ビット数、階数",
-            )[n],
-            "data/reference/damage.csv",
-        ),
-    )
+    }
+    axes = (("Largest inner dimension", "Bits per byte"), ("中間層の最大次元", "ビット毎バイト"))[n]
+    title = (
+        "Known damage: neither direction is better or worse by itself",
+        "既知の損傷：次元の増減だけでは良し悪しは決まらない",
+    )[n]
+    told = (
+        f"{model}; beside the marks: standard deviations of noise, blocks removed, bits, rank",
+        f"{model}、印の横：雑音の標準偏差、削除したブロック数、ビット数、階数",
+    )[n]
+    return scatter_chart(groups, *axes, ""), Caption(title, told, "data/reference/damage.csv")
 
 
 # --- layer plans -----------------------------------------------------------------------------------------------
@@ -1274,16 +1205,7 @@ def removal(plans: Sequence[LayerPlan], checkpoints: Sequence[Checkpoint]) -> Se
             + ("（表の損失の増加は測り直したもので、区間は文書に対するもの）。" if is_again else "。"),
         )
     section.table(
-        (
-            ("model", "モデル"),
-            ("text", "テキスト"),
-            ("blocks removed", "除いたブロック"),
-            ("chosen by", "選び方"),
-            ("rise", "損失の増加"),
-            ("repaired", "補正後"),
-            ("random, 10 %", "無作為、10%"),
-            ("recommended", "推奨"),
-        ),
+        ("model", "text", "blocks removed", "chosen by", "rise", "repaired", "random, 10 %", "recommended"),
         [_planned(found) for found in plans],
         name="plans",
     )
@@ -1418,11 +1340,11 @@ def _planned(found: LayerPlan) -> tuple[Any, ...]:
         plan.name,
         plan.corpus_id.partition("@")[0],
         f"{_blocks(found)} / {plan.n_layers}",
-        tuple(in_language(language, plan_wording.rule_name, plan.rule) for language in LANGUAGES),
+        in_language("en", plan_wording.rule_name, plan.rule),
         before,
         after,
         plan_wording.price_text(plan.random_10th),
-        ("yes", "はい") if plan.is_recommended else ("no", "いいえ"),
+        "yes" if plan.is_recommended else "no",
     )
 
 
@@ -1465,38 +1387,30 @@ def _needed(plans: Sequence[LayerPlan]) -> list[tuple[str, ...]]:
     for found in plans:
         points = layer_directions(found)
         if points:
-            pairs = [
-                (
-                    in_language(language, plan_wording.sufficient_directions_text, found, points),
-                    *in_language(language, plan_wording.student_lines, found),
-                )
-                for language in LANGUAGES
-            ]
-            lines.append(
-                tuple(
-                    in_language(language, wording.joined_sentences, list(pair))
-                    for pair, language in zip(pairs, LANGUAGES, strict=True)
-                )
-            )
+            lines.append(both(_directions_text, found, points))
     return lines
+
+
+def _directions_text(found: LayerPlan, points: Sequence[Any]) -> str:
+    first = plan_wording.sufficient_directions_text(found, points)
+    return wording.joined_sentences([first, *plan_wording.student_lines(found)])
 
 
 def _held_against(plans: Sequence[LayerPlan]) -> list[tuple[str, ...]]:
     """Each plan beside the published choices of its size; then what rules had foreseen."""
     told = []
     for found in plans:
-        lines = [in_language(language, plan_wording.published_lines, found) for language in LANGUAGES]
-        if lines[0]:
-            blocks = [
-                in_language(language, plan_wording.blocks_text, found.plan.blocks, found.plan.n_layers)
-                for language in LANGUAGES
-            ]
-            said = [in_language(LANGUAGES[n], wording.joined_sentences, lines[n]) for n in range(2)]
-            told.append(tuple(f"{found.plan.name}, {blocks[n]}: {said[n]}" for n in range(2)))
+        if plan_wording.published_lines(found):
+            told.append(both(_published_text, found))
     rows = [row for found in plans for row in found.outcomes]
     if foreseen := rule_forecasts(rows, {found.plan.plan_id: len(found.plan.blocks) for found in plans}):
-        told.append(tuple(in_language(language, plan_wording.foresight_text, foreseen) for language in LANGUAGES))
+        told.append(both(plan_wording.foresight_text, foreseen))
     return told
+
+
+def _published_text(found: LayerPlan) -> str:
+    blocks = plan_wording.blocks_text(found.plan.blocks, found.plan.n_layers)
+    return f"{found.plan.name}, {blocks}: {wording.joined_sentences(plan_wording.published_lines(found))}"
 
 
 def _by_dimension(
@@ -1540,13 +1454,6 @@ def _by_dimension(
 
 def _limits(price: PlanOutcomeRow) -> tuple[float, float]:
     return (-np.inf if price.lower is None else price.lower, np.inf if price.upper is None else price.upper)
-
-
-def _what(row: dict[str, Any]) -> tuple[str, str]:
-    numbers = re.findall(r"[\d.]+", row["what"])
-    return "–" if row["damage"] == "none" else row["what"], _WHAT[row["damage"]].format(
-        *numbers, all="、".join(numbers)
-    )
 
 
 def _interval(row: dict[str, Any], name: str) -> str:

@@ -192,9 +192,5 @@ def resume(options: argparse.Namespace) -> int:
         )
     if status.state == "finished":
         return report_end(status, warehouse)
-    if options.background:
-        jobs.start_job(job, warehouse)
-        tell("The job {job} continues; see `workdim jobs`.", job=job.job_id[:SHORT_ID])
-        return 0
     (ended,) = run_jobs([job], local_engine(warehouse))
     return report_end(ended, warehouse)

@@ -23,7 +23,7 @@ from core.locale import _
 from core.records import Profile
 from core.registry.estimators import plateau
 from core.registry.protocols import CLAIMS, SPECIFICATIONS
-from core.tables import LayerEstimateRow, LayerPairRow, RunCheckRow, RunClaimRow, RunRow, RunSummaryRow
+from core.tables import LayerEstimateRow, RunCheckRow, RunClaimRow, RunRow, RunSummaryRow
 from core.terminal.output import join, pad
 from core.wording.answers import readable_limits, readable_text, served_text
 from core.wording.labels import number
@@ -308,10 +308,9 @@ def _neighbour_lines(profile: Profile) -> Iterator[str]:
         equivalents = {
             row.n1: row.gaussian_equivalent for row in scan if math.isfinite(row.gaussian_equivalent or math.nan)
         }
-        line = _("Gaussian equivalent of GRIDE: {low} to {high} for n1={first} to {last}")
-        parts.append(
-            line.format(**_range_parts(equivalents)) if equivalents else _("no Gaussian equivalent of GRIDE is stored")
-        )
+        if equivalents:
+            line = _("Gaussian equivalent of GRIDE: {low} to {high} for n1={first} to {last}")
+            parts.append(line.format(**_range_parts(equivalents)))
     line = _("GRIDE n1=8 of a Gaussian of equal covariance is {ratio} times the data's")
     ratios = _rows(profile.correlators, layer=layer, correlator="nonlinearity_ratio_8", cloud=PRIMARY[1])
     parts += [line.format(ratio=number(row.value)) for row in ratios if row.value is not None]
@@ -362,27 +361,20 @@ def _layer_pair_lines(profile: Profile) -> Iterator[str]:
     }
     shown = sorted({first, least, layers[len(layers) // 2], layers[-1]})
     heads = [_("{first} to {last}").format(first=layer, last=layer + 1) for layer in shown]
-    rows = [
-        (name, *(_with_error(pairs.get((measure, layer))) for layer in shown), _by_chance(pairs[measure, first]))
-        for measure, name in names.items()
-        if (measure, first) in pairs
-    ]
-    yield from _columns([(_("layers"), *heads, _("chance")), *rows])
+    rows = [(_("layers"), *heads, _("chance"))]
+    for measure, name in names.items():
+        own = [pairs[measure, layer] for layer in shown if (measure, layer) in pairs]
+        if len(own) == len(shown):
+            null, spread = own[0].null_value, own[0].null_spread
+            chance = "" if null is None else _with_error(null, spread)
+            rows.append((name, *(_with_error(one.value, one.std_error) for one in own), chance))
+    yield from _columns(rows)
 
 
-def _with_error(row: LayerPairRow | None) -> str:
-    if row is None or row.value is None:
-        return _("not defined")
-    return number(row.value) if row.std_error is None else f"{number(row.value)}±{row.std_error:.1g}"
-
-
-def _by_chance(row: LayerPairRow) -> str:
-    """The value for permuted tokens; 0 if it is smaller than its own spread."""
-    value, spread = row.null_value, row.null_spread
+def _with_error(value: float | None, error: float | None) -> str:
     if value is None:
-        return ""
-    text = "0" if abs(value) <= (spread or 0.0) else number(value)
-    return text if spread is None else f"{text}±{spread:.1g}"
+        return _("not defined")
+    return number(value) if error is None else f"{number(value)}±{error:.1g}"
 
 
 def _check_lines(profile: Profile) -> Iterator[str]:

@@ -533,12 +533,7 @@ def _models(preview, is_tried: bool) -> list[str]:
         return []
     lines = [_("models that are measured here: {measured}").format(measured=score_wording.measured_text(names))]
     if preview.aliases:
-        line = (
-            _("aliases when stored: {n:,}")
-            if is_tried
-            else _("new aliases: {n:,}; `workdim scores alias --remove {name}` takes the first back")
-        )
-        lines.append(line.format(n=len(preview.aliases), name=shlex.quote(next(iter(preview.aliases)))))
+        lines.append(_("new aliases: {n:,}").format(n=len(preview.aliases)))
     near = names.filter(~pl.col("is_measured"), pl.col("suggestions").list.len() > 0)
     for name, suggestions in near.head(MOST_EXAMPLES).select("name", "suggestions").iter_rows():
         words = {"alias": shlex.quote(name), "model": shlex.quote(suggestions[0])}
