@@ -127,7 +127,7 @@ def test_passwords_of_an_index_are_not_shown(monkeypatch):
     assert "secret" not in address + reason and "index.example/simple cannot be reached (refused)" in reason
 
 
-@pytest.mark.parametrize("secret", ["se#cret", "se/cret", "12#cret", "12/cret", "12?cret"])
+@pytest.mark.parametrize("secret", ["se/cret", "12#cret", "12?cret"])
 def test_an_address_that_is_none_is_one_line_without_its_password(cached, capsys, monkeypatch, secret):
     monkeypatch.undo()  # the real look at the network
     monkeypatch.setenv("WORKDIM_CACHE", str(cached.parent / "cache"))

@@ -12,16 +12,14 @@ from pptx import Presentation
 from streamlit.testing.v1 import AppTest
 
 from core.commands.main import main
-from core.store.parcels import write_parcel
 from core.ui.language import escape
 from core.warehouse import people, queries
-from core.warehouse.runs import ingest_parcel
 from core.warehouse.warehouse import Warehouse
 from tests import answers
 from tests.conftest import run_core
 from tests.pages.test_pages import opened, table_of, texts
 from tests.profiles import make_model, make_profile
-from tests.screens import RUN_IDS, empty_warehouse, filled_warehouse
+from tests.screens import RUN_IDS, add_run, empty_warehouse, filled_warehouse
 
 pytestmark = pytest.mark.slow
 
@@ -41,8 +39,13 @@ def told(warehouse: Warehouse, *arguments: str) -> dict:
     return json.loads(done.stdout, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
 
 
-def test_without_options_the_shipped_pair_is_answered(ladder: Warehouse) -> None:
-    found = told(ladder)
+@pytest.fixture(scope="module")
+def found(ladder: Warehouse) -> dict:
+    """What is answered without options."""
+    return told(ladder)
+
+
+def test_without_options_the_shipped_pair_is_answered(found: dict) -> None:
     assert found["answer"] == "related_as_registered"
     assert found["lower"] < found["coefficient"] < found["upper"] < 0 and found["p"] < 0.001
     assert found["registered"]["pilot"] == "Ladder, width 128" and found["registered"]["sign"] == "negative"
@@ -58,11 +61,11 @@ def test_without_options_the_shipped_pair_is_answered(ladder: Warehouse) -> None
 
 
 def test_for_people_the_sentence_comes_first_and_the_table_fits(
-    ladder: Warehouse, monkeypatch: pytest.MonkeyPatch
+    ladder: Warehouse, found: dict, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     lines = run_core("rank", "--specifications", "--published", warehouse=ladder.path).stdout.splitlines()
-    sentence = told(ladder)["sentence"]
+    sentence = found["sentence"]
     assert " ".join(lines[:4]).startswith(sentence) and "cause" not in sentence
     assert max(map(len, lines)) <= 80
     head = next(n for n, line in enumerate(lines) if line.startswith("rank "))
@@ -118,9 +121,9 @@ def test_without_runs_and_without_scores(tmp_path: Path, capsys: pytest.CaptureF
 
 
 def test_page_slide_and_verb_say_the_same_sentence(
-    ladder: Warehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ladder: Warehouse, found: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sentence = told(ladder)["sentence"]
+    sentence = found["sentence"]
     monkeypatch.setenv("WORKDIM_WAREHOUSE", str(ladder.path))
     app = opened("choose.py", choose="ranking")
     assert not app.exception and sentence in spoken(app)
@@ -153,8 +156,12 @@ def spoken(app: AppTest) -> str:
     return "\n".join(one.value for one in app.markdown).replace("\\", "")
 
 
-def test_within_one_model_the_answer_is_that_of_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = filled_warehouse(tmp_path)
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return filled_warehouse(tmp_path_factory.mktemp("within"))
+
+
+def test_within_one_model_the_answer_is_that_of_the_page(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = json.loads(run_core("within", RUN_IDS[0], "--json", warehouse=path).stdout)
     told = found["inner"]["relation"]
     assert (told["n"], told["n_units"]) == (8, 16) and len(found["windows"]) == 16
@@ -169,21 +176,11 @@ def test_within_one_model_the_answer_is_that_of_the_page(tmp_path: Path, monkeyp
     assert escape(found["final"]["sentence"]) in texts(page)
 
 
-@pytest.mark.parametrize(
-    ("run_id", "told"), [(RUN_IDS[2], "predicts no next token"), (WITHOUT_WINDOWS, "holds no losses of")]
-)
-def test_a_run_without_losses_says_why(run_id: str, told: str, tmp_path: Path) -> None:
+def test_a_run_without_losses_says_why(path: Path) -> None:
     """An encoder; and a run whose parcel has no such row, as most that ship, and which is whole all the same."""
-    path = filled_warehouse(tmp_path)
-    add_run_without_windows(path)
-    done = run_core("within", run_id, warehouse=path)
-    assert done.returncode == 2 and told in done.stderr and done.stderr.count("\n") == 1
-    assert run_core("doctor", "--thorough", warehouse=path).returncode == 0
-
-
-def add_run_without_windows(path: Path) -> None:
-    warehouse = Warehouse(path)
-    folder = warehouse.parcels / WITHOUT_WINDOWS
     profile = make_profile(WITHOUT_WINDOWS, model=make_model("made-up/big@1", name="made-up-big"))
-    write_parcel(folder, replace(profile, windows=[]))
-    ingest_parcel(warehouse, folder)
+    add_run(path, replace(profile, windows=[]))
+    for run_id, told in ((RUN_IDS[2], "predicts no next token"), (WITHOUT_WINDOWS, "holds no losses of")):
+        done = run_core("within", run_id, warehouse=path)
+        assert done.returncode == 2 and told in done.stderr and done.stderr.count("\n") == 1
+    assert run_core("doctor", "--thorough", warehouse=path).returncode == 0

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import re
 import zipfile
+from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from io import BytesIO
 from pathlib import Path
 
@@ -43,10 +45,22 @@ def refused(*arguments: str | Path, path: Path) -> str:
     return done.stderr
 
 
+@pytest.fixture(scope="module")
+def deck_in(path: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    @cache
+    def made(language: str) -> Path:
+        deck = tmp_path_factory.mktemp(language) / "deck.pptx"
+        told("slides", "--out", deck, "--appendix", "--language", language, *BOTH, path=path)
+        return deck
+
+    return made
+
+
 @pytest.mark.parametrize("language", ("en", "ja"))
-def test_a_deck_is_traced_number_by_number_to_the_warehouse(language: str, path: Path, tmp_path: Path) -> None:
-    deck = tmp_path / "deck.pptx"
-    told("slides", "--out", deck, "--appendix", "--language", language, *BOTH, path=path)
+def test_a_deck_is_traced_number_by_number_to_the_warehouse(
+    language: str, deck_in: Callable[[str], Path], path: Path, tmp_path: Path
+) -> None:
+    deck = deck_in(language)
     found = json.loads(told("trace", deck, "--json", path=path))
     assert found["is_this_warehouse"] and not found["added"]
     assert {one["state"] for one in found["numbers"]} == {"same"}, "nothing has changed in a deck just made"
@@ -63,8 +77,8 @@ def test_a_deck_is_traced_number_by_number_to_the_warehouse(language: str, path:
     )
     number = next(one.runs[0] for one in paragraphs if re.fullmatch(r"[\d.]+", one.text))
     number.text = "987"
-    edited.save(str(deck))
-    done = run_core("trace", str(deck), "--json", warehouse=path)
+    edited.save(str(tmp_path / "edited.pptx"))
+    done = run_core("trace", str(tmp_path / "edited.pptx"), "--json", warehouse=path)
     (one,) = json.loads(done.stdout)["changed"]
     assert done.returncode == 1 and (one["state"], one["text_now"]) == ("edited", "987")
 
@@ -146,10 +160,8 @@ def test_a_layer_plan_is_reported_and_traced_without_any_run(path: Path, tmp_pat
     assert "Give one of a plan, a choice, a pilot or runs" in refused("slides", "--out", deck, *both, path=path)
 
 
-def test_every_query_that_a_deck_prints_runs_as_it_is_pasted(path: Path, tmp_path: Path) -> None:
-    deck = tmp_path / "deck.pptx"
-    told("slides", "--out", deck, "--appendix", *BOTH, path=path)
-    printed = [line for text in texts(deck) for line in text.splitlines() if "SELECT" in line]
+def test_every_query_that_a_deck_prints_runs_as_it_is_pasted(path: Path, deck_in: Callable[[str], Path]) -> None:
+    printed = [line for text in texts(deck_in("en")) for line in text.splitlines() if "SELECT" in line]
     assert len(printed) > 2
     for query in printed:
         assert json.loads(told("sql", query, "--format", "json", path=path)), query

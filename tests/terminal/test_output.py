@@ -20,7 +20,6 @@ import pytest
 from rich.cells import cell_len
 
 from core.commands import main as command_line
-from core.commands.app import start_server, stop, wait_until_ready
 from core.commands.main import main
 from core.errors import Sentence
 from core.locale import in_language
@@ -280,24 +279,6 @@ def test_a_long_path_is_one_line(tmp_path, capsys):
         assert main([*arguments, "--warehouse", str(tmp_path / "w.duckdb")]) == 2, arguments
         said = capsys.readouterr()
         assert len(said.err.strip().splitlines()) == 1 and said.err.startswith("workdim: ")
-
-
-@pytest.mark.network
-@pytest.mark.slow
-def test_no_variable_opens_the_app_to_the_network(tmp_path, monkeypatch):
-    import psutil
-
-    from core.commands.app import free_port
-
-    monkeypatch.setenv("STREAMLIT_SERVER_ADDRESS", "0.0.0.0")
-    port = free_port(8720)
-    server = start_server(tmp_path / "w.duckdb", port)
-    try:
-        wait_until_ready(server, port)
-        ends = [one.laddr for one in psutil.net_connections() if one.status == "LISTEN" and one.laddr.port == port]
-        assert ends and {end.ip for end in ends} == {"127.0.0.1"}
-    finally:
-        stop(server)
 
 
 def test_a_folder_with_one_unusable_file_is_taken(tmp_path, capsys):
