@@ -196,11 +196,11 @@ def _optional(facts: Facts) -> None:
 def _health_text(health) -> Sentence:
     if health.problem:
         return Sentence("cannot be used")
-    counts = Sentence("{n} waiting, {damaged} damaged", n=health.n_waiting, damaged=len(health.damaged))
+    state = Sentence("not there yet")
     if health.is_there:
-        return Sentence("opens, {n} run, {counts}", "opens, {n} runs, {counts}", n=health.n_runs, counts=counts)
-    there = Sentence("not there yet")
-    return Sentence("{first}, {then}", first=there, then=counts) if health.n_waiting or health.damaged else there
+        state = Sentence("opens, {n} run", "opens, {n} runs", n=health.n_runs)
+    counts = Sentence("{n} waiting, {damaged} damaged", n=health.n_waiting, damaged=len(health.damaged))
+    return Sentence("{first}, {then}", first=state, then=counts)
 
 
 def check_measurement(options: argparse.Namespace) -> int:

@@ -15,7 +15,7 @@ from core.commands.context import existing_warehouse, show_records, warn, write_
 from core.commands.jobs import local_engine, report_end, request_of, run_each
 from core.errors import InputError, Sentence, nothing_yet, sentences
 from core.files import no_folder
-from core.locale import N_, in_language, worded
+from core.locale import N_, in_language
 from core.models.packages import terms_before_fetching
 from core.pilots.pilot import find_pilot, pilot_requests, read_pilot
 from core.questions import plan as plan_question
@@ -47,11 +47,7 @@ from core.warehouse import queries, runs
 from core.warehouse.connection import exists
 from core.warehouse.warehouse import Warehouse
 from core.wording import runs as run_wording
-from core.wording.labels import names_text
 from core.wording.plans import estimate_lines, mergekit_reason_text, readable_lines, recipe_text, sibling_lines
-
-MOST_FAILED_NAMES = 6
-"""Failed requests that are named again at the end."""
 
 
 def measure(options: argparse.Namespace) -> int:
@@ -136,7 +132,7 @@ def pilot(options: argparse.Namespace) -> int:
         id=asked.pilot_id,
         n=n_requests,
     )
-    failed, started = [], set()
+    n_failed, started = 0, set()
 
     def on_progress(status) -> None:
         name = _request_text(status.job.config)
@@ -154,15 +150,14 @@ def pilot(options: argparse.Namespace) -> int:
                 suffix = Sentence(" (was there already)") if result.was_known else ""
                 tell("  {name}: run {run}{known}", name=name, run=result.run_id, known=suffix)
             else:
-                failed.append(name)
+                n_failed += 1
                 warn("{name}: {state}. {reason}", name=name, state=STATES[result.state], reason=result.reason)
             for note in result.notes:
                 warn("{name}: {problem}", name=name, problem=note)
-    if failed:
-        named = names_text([*map(worded, failed)], MOST_FAILED_NAMES)
-        warn("Failed: {n} of {of}: {named}. The same command tries again.", n=len(failed), of=n_requests, named=named)
+    if n_failed:
+        warn("Failed: {n} of {of}. The same command tries again.", n=n_failed, of=n_requests)
     tell("`workdim slides --pilot {id} --out FILE.pptx` writes its slides.", id=asked.pilot_id)
-    return 2 if failed else 0
+    return 2 if n_failed else 0
 
 
 def _request_text(config: RunConfig | PlanConfig) -> Sentence:

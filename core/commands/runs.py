@@ -84,8 +84,6 @@ def filter_runs(runs, warehouse, model: str | None = None, tag: str | None = Non
     if tag:
         tags = sorted({run_tag for run_tags in runs["tags"].to_list() for run_tag in run_tags})
         if tag not in tags:
-            if not tags:
-                raise InputError("No run has the tag '{tag}', or any other.", tag=tag)
             raise InputError(unknown_name("tag", tag, tags))
         runs = runs.filter(pl.col("tags").list.contains(tag))
     if pilot:
@@ -203,11 +201,8 @@ def ingest(options: argparse.Namespace) -> None:
         shipped = reference.shipped_run_ids()
         if not shipped:
             raise InputError("No reference profiles came with this Workdim. Install it with its data folder.")
-        n, of = len(reference.add_profiles(warehouse, warn, with_removed=True)), len(shipped)
-        if n:
-            tell("Added: {n} of {of} shipped profiles, and layer plans.", n=n, of=of)
-        else:
-            tell("All {of} shipped profiles and layer plans are here.", of=of)
+        added = reference.add_profiles(warehouse, warn, with_removed=True)
+        tell("Added: {n} of {of} shipped profiles, and layer plans.", n=len(added), of=len(shipped))
     elif options.without_reference:
         n_profiles, n_plans = reference.remove_profiles(existing_warehouse(options))
         tell(
@@ -256,10 +251,6 @@ def import_(options: argparse.Namespace) -> int:
         )
         if options.dry_run:
             yield Sentence("Nothing was changed.")
-        if waiting := outcome.count("waits"):
-            yield Sentence("Waiting beside the warehouse: {waiting} of them.", waiting=waiting)
-        if annotated := outcome.count("annotated"):
-            yield Sentence("Of those here, {annotated} have new tags or notes.", annotated=annotated)
         for arrival in outcome.arrivals:
             state, why = worded(ARRIVAL_STATES[arrival.state]), worded(arrival.reason or arrival.source)
             yield f"{pad(state, STATE_WIDTH)}{arrival.run_id[:SHORT_ID]:<{SHORT_ID + 2}}{why}"
