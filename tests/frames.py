@@ -33,13 +33,6 @@ WORDS_READ = 1.1
 """d2 on one point per word over d2 on one per type, in these frames."""
 
 LISTS = ("qualifiers", "reasons_rise", "reasons_fall", "tags", "control_run_ids", "vetoed_by")
-RUN_TYPES = {
-    "working_layer_first": pl.Int64,
-    "working_layer_last": pl.Int64,
-    "repository": pl.String,
-    "base_repository": pl.String,
-    "base_relation": pl.String,
-}
 
 T = TypeVar("T")
 

@@ -46,15 +46,16 @@ def commands(name: str) -> list[str]:
     return [command for command in found if command not in ("...", "VERB", "--version") and "--help" not in command]
 
 
-@pytest.mark.parametrize(("name", "line"), [(name, line) for name in DOCUMENTS for line in commands(name)])
-def test_every_command_of_the_documents_is_understood(name, line):
-    try:
-        options = build_parser().parse_args(shlex.split(line))
-    except InputError as error:  # within a sentence a verb may stand alone
-        assert "are required" in str(error) and len(line.split()) == 1, error
-        return
-    assert options.function
-    assert getattr(options, "protocol", "quick") in PROTOCOLS
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_every_command_of_the_documents_is_understood(name):
+    parser = build_parser()
+    for line in commands(name):
+        try:
+            options = parser.parse_args(shlex.split(line))
+        except InputError as error:  # within a sentence a verb may stand alone
+            assert "are required" in str(error) and len(line.split()) == 1, f"{line}: {error}"
+        else:
+            assert options.function and getattr(options, "protocol", "quick") in PROTOCOLS, line
 
 
 def test_the_query_of_the_documents_finds_runs(tmp_path):
