@@ -361,7 +361,7 @@ def _layer_pair_lines(profile: Profile) -> Iterator[str]:
     }
     shown = sorted({first, least, layers[len(layers) // 2], layers[-1]})
     heads = [_("{first} to {last}").format(first=layer, last=layer + 1) for layer in shown]
-    rows = [(_("layers"), *heads, _("chance"))]
+    rows: list[Sequence[str]] = [(_("layers"), *heads, _("chance"))]
     for measure, name in names.items():
         own = [pairs[measure, layer] for layer in shown if (measure, layer) in pairs]
         if len(own) == len(shown):

@@ -225,7 +225,7 @@ def _distinct_heads(head: Sequence[str], widths: Mapping[int, int]) -> dict[int,
     cut = {n: _cut(head[n], room) for n, room in widths.items()}
     alike = [n for n in cut if [*cut.values()].count(cut[n]) > 1]
     return cut | dict(
-        zip(alike, _distinct([head[n] for n in alike], min(map(widths.get, alike), default=0)), strict=True)
+        zip(alike, _distinct([head[n] for n in alike], min(map(widths.__getitem__, alike), default=0)), strict=True)
     )
 
 
