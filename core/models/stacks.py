@@ -279,7 +279,12 @@ def run_together(
             )
             undo.callback(hook.remove)
         loaded = list[Unit]()
-        undo.callback(lambda: [unit.drop() for unit in reversed(loaded)])
+
+        def drop_all() -> None:
+            while loaded:
+                loaded.pop().drop()
+
+        undo.callback(drop_all)
         waiting = {index: first for index in range(len(runners)) if (first := go_on(index))}
         n_done = 0
         while waiting:

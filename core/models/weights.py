@@ -178,7 +178,7 @@ _STRING, _LIST = 8, 9
 def stored_dtype(weights: Weights) -> str | None:
     """The dtype of most numbers: `float32`, `bfloat16`, `Q4_1` and so on; None if a header does not say."""
     if weights.gguf_file:
-        number = gguf_entries(weights.folder / weights.gguf_file).get("general.file_type")
+        number = gguf_entries(weights.folder / weights.gguf_file).get("general.file_type", -1)
         types = {one.value: one.name.removeprefix("MOSTLY_").removeprefix("ALL_") for one in LlamaFileType}
         return types.get(number)
     numbers: Counter[str] = Counter()
