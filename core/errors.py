@@ -27,9 +27,9 @@ from typing import Any
 from core.sources import Text, shown
 
 
-def N_(message: str) -> str:
-    """Mark a message for the catalogues; it is worded later, by `translated`, where its reader is known."""
-    return message
+def N_(words: Any) -> Any:
+    """Mark a message, or all in a table, for the catalogues; they are worded later, by `translated`, where a reader is known."""
+    return words
 
 
 ENGLISH = NullTranslations()

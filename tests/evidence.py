@@ -280,7 +280,7 @@ def within_width(said: Answer, checkpoints: Sequence[Checkpoint], out: Path) -> 
             "同じサイズのモデルの間で、次元とスコアは関連するか",
         ),
         *(
-            f"**{in_language(language, answer_wording.answer_word, said)}**{mark}{answer_wording.coefficient_text(one.rho, one.lower, one.upper)}, n = {one.n}"
+            f"**{in_language(language, answer_wording.word_of, said.word)}**{mark}{answer_wording.coefficient_text(one.rho, one.lower, one.upper)}, n = {one.n}"
             for language, mark in zip(LANGUAGES, (": ", "："), strict=True)
         ),
     )

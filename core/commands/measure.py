@@ -41,7 +41,7 @@ from core.runs.requests import (
 from core.tables import PilotRow, records
 from core.terminal.output import say, say_json, tell
 from core.terminal.progress import ProgressBar, card_lines
-from core.terminal.tables import plan_lines, plan_record, plans_table, table
+from core.terminal.tables import plan_lines, plan_record, plans_table, table_of
 from core.texts.sample import open_text
 from core.warehouse import queries, runs
 from core.warehouse.connection import exists
@@ -215,7 +215,7 @@ def _measured(options: argparse.Namespace, warehouse: Warehouse) -> tuple[list[s
 def comparison_lines(comparison: Comparison) -> Sequence[str]:
     """The answer, a line for each model, and what may be compared."""
     lines = [run_wording.comparison_text(comparison), ""]
-    lines += table(run_wording.comparison_heads(comparison), run_wording.comparison_rows(comparison))
+    lines += table_of(comparison.models, run_wording.comparison_columns(comparison))
     notes = run_wording.comparison_note_lines(comparison)
     return [*lines, *([""] if notes else []), *notes]
 

@@ -27,7 +27,7 @@ from pptx.util import Inches, Pt
 
 from core.deck import layout
 from core.deck.layout import Box
-from core.figures.chart import Axis, Chart, Guide, Point, Series, Side, has_room_at_its_end, value_text
+from core.figures.chart import Axis, Chart, Guide, Point, Series, Side, value_text
 from core.figures.text import CORNER, SIDES, Position, name_sides, shorten_to_width, spread_apart, text_width, wrap_text
 
 ACCENTS = [getattr(MSO_THEME_COLOR, f"ACCENT_{number}") for number in range(1, 7)]
@@ -142,7 +142,7 @@ def draw_chart(slide: Slide, box: Box, chart: Chart, is_small: bool = False) -> 
     named_lines: list[tuple[Any, Series]] = []
     for native_series, item in zip(native.plots[0].series, items, strict=True):
         if isinstance(item, Guide):
-            _style_guide(native_series, item, plot.box[3], chart)
+            _style_guide(native_series, item, plot.box[3])
         else:
             _style_series(native_series, item, plot, sides)
             named_lines += [(native_series, item)] if item.is_named and item.points and not is_small else []
@@ -343,7 +343,7 @@ def _style_series(native_series: Any, line: Series, plot: _Plot, sides: Mapping[
             _add_label(native_series, number, point.name, side.split()[-1], moved, points=plot.points)
 
 
-def _style_guide(series: Any, guide: Guide, height: float, chart: Chart) -> None:
+def _style_guide(series: Any, guide: Guide, height: float) -> None:
     series.smooth = False
     line = series.format.line
     line.width, line.dash_style = Pt(1.25), MSO_LINE.DASH
@@ -352,8 +352,7 @@ def _style_guide(series: Any, guide: Guide, height: float, chart: Chart) -> None
     series.marker.style = XL_MARKER_STYLE.NONE
     number, side, moved = 1, "above", 0.0
     if not guide.is_vertical:
-        number, side = (1, "left") if has_room_at_its_end(guide, chart) else (0, "right")
-        moved = -LABEL_OFFSET / height
+        number, side, moved = 0, "right", -LABEL_OFFSET / height
     if guide.name:
         _add_label(series, number, guide.name, side, moved)
 

@@ -19,7 +19,6 @@ from core.wording import decisions as decision_wording
 from core.wording import joined_sentences
 from core.wording import slides as slide_wording
 from core.wording.labels import share_text, shortened_name
-from core.wording.scores import plain_benchmark_name
 
 TABLES = ("rules", "rule_choices", "scores", "run_summaries", "models")
 MOST_CRITERIA = 3
@@ -71,8 +70,8 @@ def choice_board(data: DeckData) -> Board:
 
 def _name(choice: Choice, one: ResolvedCriterion, bits: float | None = None) -> str:
     """A criterion; a benchmark by its name alone where no other criterion has it too."""
-    benchmarks = [plain_benchmark_name(other.benchmark) for other in choice.decision.criteria if other.benchmark]
-    name = one.benchmark and plain_benchmark_name(one.benchmark)
+    benchmarks = [other.benchmark["benchmark"] for other in choice.decision.criteria if other.benchmark]
+    name = one.benchmark and one.benchmark["benchmark"]
     if not name or benchmarks.count(name) > 1:
         return decision_wording.criterion_name(one, bits)
     return _("score in {benchmark}").format(benchmark=name)

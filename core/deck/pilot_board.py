@@ -78,7 +78,7 @@ def _answered(data: DeckData) -> tuple[str, str, Visual | None, Sure]:
     interval = slide_wording.limits_text(relation.lower, relation.upper, answer_wording.coefficient_text)
     meaning = _("rank correlation {interval}, {n} models").format(interval=interval, n=relation.n)
     if data.pilot is not None and data.pilot.is_cautious:  # the title says what to choose by, not what was found
-        meaning = _("{name}: {relation}").format(name=meaning, relation=answer_wording.answer_word(answer))
+        meaning = _("{name}: {relation}").format(name=meaning, relation=answer_wording.word_of(answer.word))
     number = answer_wording.coefficient_text(relation.rho)
     if relation.rho is None:
         meaning = answer_wording.relation_text(relation)
@@ -299,7 +299,7 @@ def _other_texts(data: DeckData) -> Look:
         _("{name}: correlation {rho}, {word}").format(
             name=row_of(answer.population.rows, Run).corpus_name,
             rho=answer_wording.coefficient_text(answer.relation.rho),
-            word=answer_wording.answer_word(answer),
+            word=answer_wording.word_of(answer.word),
         )
         for answer in data.on_other_texts
     ]

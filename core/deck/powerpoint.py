@@ -192,7 +192,6 @@ def _draw_blocks(slide: Slide, box: Box, row_of_blocks: Blocks) -> None:
     place_of_legend = (box[0] + 0.1, box[1] + box[3] - legend, box[2] - 0.2, legend)
     paragraph = _add_text(slide, place_of_legend, "■", layout.SMALLEST)
     paragraph.runs[0].font.color.theme_color = MSO_THEME_COLOR.ACCENT_1
-    paragraph.runs[0].font.color.brightness = SHADES[row_of_blocks.kept_shade]
     _write(paragraph, f" {row_of_blocks.kept_name}    ", layout.SMALLEST, _PLAIN)
     _write(paragraph, "□", layout.SMALLEST, MSO_THEME_COLOR.ACCENT_2 if row_of_blocks.do_go else _PLAIN)
     _write(paragraph, f" {row_of_blocks.removed_name}", layout.SMALLEST, _PLAIN)

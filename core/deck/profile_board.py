@@ -332,7 +332,7 @@ def _readers(comparison: Comparison, names: Mapping[str, str], sound: pl.DataFra
         Column(_("Model"), 0.25),
         Column(_("Bits per byte, lower is better"), 0.25, is_number=True),
         Column(_("Parameters (millions)"), 0.2, is_number=True),
-        Column(run_wording.comparison_heads(comparison)[2], 0.3, is_number=True),
+        Column([*run_wording.comparison_columns(comparison)][2], 0.3, is_number=True),
     )
     runs = {run.run_id: run for run in rows_of(sound, Run)}
     rows = []

@@ -6,10 +6,9 @@ Numbers are unrounded. How a renderer draws is its own matter; what is shown sta
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 from core.locale import _
 from core.wording.labels import with_interval
@@ -95,6 +94,15 @@ class Point:
     """What a click on it chooses."""
     is_first: bool = False
     """Its name finds its place before the others."""
+
+    def intervals(self) -> list[tuple[tuple[float, float], tuple[float, float]]]:
+        """Those that are known, across and upright, each from one end to the other."""
+        known = []
+        if self.left is not None and self.right is not None:
+            known.append(((self.left, self.y), (self.right, self.y)))
+        if self.lower is not None and self.upper is not None:
+            known.append(((self.x, self.lower), (self.x, self.upper)))
+        return known
 
 
 @dataclass(frozen=True)
@@ -225,12 +233,19 @@ def whole_step(most: float) -> int:
     return next((step for step in (1, 2, 5, 10) if most / step <= 10), 20)
 
 
+def marked_series(
+    name: str, points: Iterable[Point], colour: int | None = 0, mark: Mark = "circle", group: str = ""
+) -> Series:
+    """Marks that no line joins; their name stands in the legend alone."""
+    return Series(name, tuple(points), colour, False, mark, is_named=False, group=group)
+
+
 def scatter_chart(
     groups: Mapping[str, Sequence[Point]], x_title: str, y_title: str, alternative: str, key: str = ""
 ) -> Chart:
     """Points in both directions on round axes; each group has a mark and a colour of its own."""
     series = tuple(
-        Series(name, tuple(points), n, False, mark, is_named=False)
+        marked_series(name, points, n, mark)
         for n, ((name, points), mark) in enumerate(zip(groups.items(), MARKS, strict=False))
         if points
     )
@@ -243,38 +258,37 @@ MOST_ROWS_TOLD = 8
 """In the text for screen readers."""
 
 
-def in_rows(points: Iterable[Point], name: str) -> Series:
-    """One point in each row, in this order."""
+def row_chart(x: str | Axis, points: Iterable[Point], **more: Any) -> Chart:
+    """`interval_chart` of one point in each row, in this order."""
     placed = (replace(point, y=row) for row, point in enumerate(points))
-    return Series(name, tuple(placed), 0, False, "circle", is_named=False)
+    return interval_chart([marked_series(x if isinstance(x, str) else x.title, placed)], x, **more)
 
 
 def interval_chart(
-    series: Iterable[Series], x: Axis, guides: Sequence[Guide] = (), key: str = "", nothing: str = ""
+    series: Iterable[Series],
+    x: str | Axis,
+    guides: Sequence[Guide] = (),
+    key: str = "",
+    nothing: str = "",
+    beside: Sequence[float] = (),
+    from_zero: bool = False,
+    is_reversed: bool = False,
 ) -> Chart:
     """Values with their intervals in rows: y of a point is its row, from 0 at the top, named by its points; `nothing` is told
-    where there are none."""
+    where there are none. Where only the title of the axis is given, it is a round one, with what is `beside` the values too."""
     drawn = tuple(line for line in series if line.points)
+    if isinstance(x, str):
+        x = replace(round_axis(x, [*x_ends(drawn), *beside], from_zero), is_reversed=is_reversed)
     points = [point for line in drawn for point in line.points]
     told = _("; ").join(
-        _("{name}: {relation}").format(name=one.name, relation=value_text(one)) for one in points[:MOST_ROWS_TOLD]
+        _("{name}: {relation}", name=one.name, relation=value_text(one)) for one in points[:MOST_ROWS_TOLD]
     )
-    alternative = _("{title}. {told}.").format(title=x.title, told=told) if points else nothing
+    alternative = _("{title}. {told}.", title=x.title, told=told) if points else nothing
     if any(point.left is not None for point in points):
         key = key or _("Bars: 95 % intervals.")
     names = {round(point.y): point.name for point in points if point.name}
     rows = Axis("", -0.5, max(names, default=0) + 0.5, 1, is_ordered=True, labels=tuple(sorted(names.items())))
     return Chart(x, rows, drawn, alternative, tuple(guides), key)
-
-
-def has_room_at_its_end(guide: Guide, chart: Chart) -> bool:
-    """Whether the name of a horizontal guide stands clear of the points at its right end rather than at its left one."""
-    middle = (chart.x.low + chart.x.high) / 2
-    left, right = (
-        min((abs(point.y - guide.at) for point in chart.points if (point.x > middle) == is_right), default=math.inf)
-        for is_right in (False, True)
-    )
-    return right > left
 
 
 @dataclass(frozen=True)
@@ -309,12 +323,6 @@ class Blocks:
     do_go: bool = True
     """Whether those that are removed are to go, and so are empty; those that were only tried are framed."""
 
-    @property
-    def kept_shade(self) -> int:
-        """The shade of most blocks that stay, in which a legend draws one."""
-        kept = Counter(block.shade for block in self.blocks if not block.is_removed)
-        return max(kept, key=lambda shade: kept[shade], default=3)
-
 
 @dataclass(frozen=True)
 class Bar:
@@ -336,7 +344,7 @@ class Bars:
     """Of the axis of values."""
     rows: tuple[str, ...]
     parts: Mapping[str, Sequence[Bar]]
-    """Name of a part, its colour and pattern those of its place; an empty name, and one without bars, stands in no legend."""
+    """Name of a part, its colour and pattern those of its place."""
     marked: tuple[float, ...] = ()
     """For each row a value that a line marks."""
     is_share: bool = False

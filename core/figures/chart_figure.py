@@ -33,8 +33,6 @@ PLOT = (450.0, 310.0)
 MARGINS = 130
 """Pixels of a figure above and below its axes."""
 LONGEST_ROW = 40
-FEW_VALUES = 10
-"""Below this number plotly would put ticks at halves."""
 _PATTERNS = ("", "/", ".", "x", "-")
 
 
@@ -63,7 +61,7 @@ def chart_figure(chart: Chart, height: int = 440) -> go.Figure:
     _set_axis(figure.update_xaxes, chart.x)
     _set_axis(figure.update_yaxes, chart.y)
     if chart.y.is_ordered:
-        label_rows(figure, [name for _row, name in chart.y.labels], LONGEST_ROW)
+        _label_rows(figure, [name for _row, name in chart.y.labels])
     if not in_legend:
         figure.update_layout(showlegend=False, margin={"t": 20})
     return figure
@@ -140,8 +138,6 @@ def bars_figure(bars: Bars, row_height: int = 22) -> go.Figure:
     """Horizontal bars; what a part is tells its pattern too, unless it is written within."""
     figure = axes_figure(_in_html(bars.title), "", 140 + row_height * len(bars.rows))
     for n, (name, part) in enumerate(bars.parts.items()):
-        if not part:
-            continue
         colour = COLOURS[n] if n < len(COLOURS) else QUIET
         pattern = {"shape": _PATTERNS[n % len(_PATTERNS)], "fgcolor": "white", "size": 5, "fillmode": "overlay"}
         figure.add_bar(
@@ -150,12 +146,11 @@ def bars_figure(bars: Bars, row_height: int = 22) -> go.Figure:
             base=[bar.low for bar in part],
             orientation="h",
             name=escape_label(name),
-            showlegend=bool(name),
             marker={"color": colour, "line": {"color": "white", "width": 1}, "pattern": {} if bars.marked else pattern},
             text=[escape_label(bar.text) for bar in part],
             textposition="inside",
             insidetextanchor="middle",
-            textfont={"color": text_colour_on(colour), "size": LABEL_SIZE},
+            textfont={"size": LABEL_SIZE},
             textangle=0,
             hovertext=[escape_label(bar.note) for bar in part],
             hoverinfo="text",
@@ -165,9 +160,7 @@ def bars_figure(bars: Bars, row_height: int = 22) -> go.Figure:
     figure.update_layout(barmode="overlay", bargap=0.35, legend={"traceorder": "normal"}, margin={"l": 10})
     if bars.is_share:
         figure.update_xaxes(range=[-0.005, 1.005], tickformat=".0%")
-    elif {bar.high for part in bars.parts.values() for bar in part} <= set(range(FEW_VALUES)):
-        figure.update_xaxes(dtick=1)
-    label_rows(figure, bars.rows, LONGEST_ROW)
+    _label_rows(figure, bars.rows)
     return figure
 
 
@@ -298,22 +291,21 @@ def template(theme: Theme) -> dict[str, Any]:
     }
 
 
-def bare_figure(**layout: Any) -> go.Figure:
-    return go.Figure(layout={"template": template(LIGHT), "colorway": COLOURS, **layout})
-
-
 def axes_figure(x_title: str, y_title: str, height: int = 480) -> go.Figure:
     axis = {"gridcolor": GRID, "zeroline": False, "ticks": "outside"}
-    return bare_figure(
-        font={"color": TEXT, "size": 13},
-        legend={"orientation": "h", "yref": "container", "yanchor": "top", "y": 0.94, "x": 0},
-        margin={"l": 70, "r": 30, "t": 70, "b": 60},
-        height=height,
-        showlegend=True,
-        hovermode="closest",
-        xaxis=axis | {"title": {"text": x_title, "font": {"size": 12}}},
-        yaxis=axis | {"title": {"text": y_title, "font": {"size": 12}}},
-    )
+    layout = {
+        "template": template(LIGHT),
+        "colorway": COLOURS,
+        "font": {"color": TEXT, "size": 13},
+        "legend": {"orientation": "h", "yref": "container", "yanchor": "top", "y": 0.94, "x": 0},
+        "margin": {"l": 70, "r": 30, "t": 70, "b": 60},
+        "height": height,
+        "showlegend": True,
+        "hovermode": "closest",
+        "xaxis": axis | {"title": {"text": x_title, "font": {"size": 12}}},
+        "yaxis": axis | {"title": {"text": y_title, "font": {"size": 12}}},
+    }
+    return go.Figure(layout=layout)
 
 
 def with_message(figure: go.Figure, sentence: str) -> go.Figure:
@@ -345,9 +337,9 @@ def escape_label(name: str) -> str:
     return html.escape(name, quote=False)
 
 
-def label_rows(figure: go.Figure, names: Sequence[str], longest: int = 40) -> None:
+def _label_rows(figure: go.Figure, names: Sequence[str]) -> None:
     """Labels rows 0, 1, ... from the top with these names."""
-    short = distinct_short_names(names, lambda name: shortened_name(name, longest))
+    short = distinct_short_names(names, lambda name: shortened_name(name, LONGEST_ROW))
     figure.update_yaxes(
         tickvals=list(range(len(names))),
         ticktext=list(map(escape_label, short)),
@@ -361,13 +353,6 @@ def label_rows(figure: go.Figure, names: Sequence[str], longest: int = 40) -> No
 def translucent(colour: str, opacity: float = BAND) -> str:
     red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
     return f"rgba({red},{green},{blue},{opacity:g})"
-
-
-def text_colour_on(colour: str) -> str:
-    """Black or white, whichever is readable on this colour of `LIGHT`; `recolour` turns white dark for pale dark-mode colours."""
-    channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
-    red, green, blue = (((c + 0.055) / 1.055) ** 2.4 if c > 0.04 else c / 12.92 for c in channels)
-    return "black" if 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.18 else "white"
 
 
 def recolour(figure: go.Figure, theme: Theme) -> go.Figure:

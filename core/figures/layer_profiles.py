@@ -19,12 +19,11 @@ from core.figures.chart import (
     Point,
     Series,
     Span,
-    in_rows,
-    interval_chart,
     log_axis,
+    marked_series,
     round_axis,
+    row_chart,
     whole_step,
-    x_ends,
     y_ends,
 )
 from core.figures.chart import Mark as Shape
@@ -52,7 +51,7 @@ from core.registry.protocols import CONTROLS
 from core.sources import Source, Text, derived, sourced
 from core.tables import Run, RunExtremumRow, ids_of, records
 from core.tables.sourced import rows_of
-from core.wording.labels import distinguishing_names, run_labels, shortened_name
+from core.wording.labels import distinct_short_names, distinguishing_names, names_text, run_labels, shortened_name
 from core.wording.verdicts import badge_text
 
 REFERENCE_DASHES = {key: control.dash for key, control in CONTROLS.items()} | {SURROGATE: "dashdot"}
@@ -101,13 +100,9 @@ def layer_chart(
             if shape in ("circle", "open"):
                 marks = [replace(mark, lower=None, upper=None) for mark in marks]
             if marks:
-                series.append(
-                    Series(
-                        name, _points(marks, curve.name, data), colour, False, shape, is_named=False, group=curve.name
-                    )
-                )
+                series.append(marked_series(name, _points(marks, curve.name, data), colour, shape, curve.name))
             if marks and name:
-                legend[name] = Series(name, (), None, False, shape)
+                legend[name] = marked_series(name, (), None, shape)
         series += _turn_series(curve, colour, turns, data, is_told=n < MOST_IN_ONE_CHART)
     key = _("; ").join(f"{MARKS[line.mark]} {name}" for name, line in legend.items())
     if is_brief:
@@ -118,7 +113,7 @@ def layer_chart(
         layer_axis(data),
         _value_range(data),
         (*series, *legend.values()),
-        _("{title}. {told}.").format(title=value_axis(data), told=told),
+        _("{title}. {told}.", title=value_axis(data), told=told),
         key=key,
         spans=tuple(phases),
     )
@@ -149,7 +144,7 @@ def _points(marks: Sequence[Mark], name: str, data: ProfileData, is_range: bool 
         told = wording.with_interval(mark.value, mark.lower, mark.upper)
         if is_range:
             told = f"{wording.number(mark.lower)} – {wording.number(mark.upper)}"
-        note = f"{name}\n" + _("Layer {layer}: {value}").format(layer=mark.layer, value=told)
+        note = f"{name}\n" + _("Layer {layer}: {value}", layer=mark.layer, value=told)
         points.append(Point(mark.x(data.same_depth), mark.value, mark.lower, mark.upper, note=note, layer=mark.layer))
     return tuple(points)
 
@@ -203,16 +198,17 @@ def _turn_series(
     at = {mark.layer: mark.x(data.same_depth) for mark in curve.marks}
     main = main_extrema(turns, curve.run_id) if is_told else []
     series = []
-    for kind, shape in (("peak", "triangle"), ("valley", "down")):
+    kinds: dict[str, Shape] = {"peak": "triangle", "valley": "down"}
+    for kind, shape in kinds.items():
         points = []
         for turn in turns:
             if turn.kind == kind and turn.layer in at:
-                told = _("layer {layer}: {value}").format(layer=turn.layer, value=wording.number(turn.value))
+                told = _("layer {layer}: {value}", layer=turn.layer, value=wording.number(turn.value))
                 name = told if turn in main else ""
                 note, is_alone = f"{curve.name}\n{told}", len(data.curves) == 1
                 points.append(Point(at[turn.layer], height(turn), name=name, note=note, is_first=is_alone))
         if points:
-            series.append(Series("", tuple(points), colour, False, shape, is_named=False, group=curve.name))  # type: ignore[arg-type]
+            series.append(marked_series("", points, colour, shape, curve.name))
     return series
 
 
@@ -225,20 +221,17 @@ def profile_caption(runs: pl.DataFrame, data: ProfileData, with_verdict: bool = 
     texts = runs.filter(pl.col("run_id").is_in([curve.run_id for curve in data.curves]))
     rows = records(texts, Run)
     if len(rows) == 1 and with_verdict:
-        title = _("{name}: {title}").format(name=rows[0].name, title=badge_text(rows[0]))
-    elif len(rows) > MOST_IN_ONE_CHART:
-        title = _("Dimension from layer to layer")
+        title = _("{name}: {title}", name=rows[0].name, title=badge_text(rows[0]))
     else:
-        title = _("Dimension from layer to layer: {names}").format(
-            names=_(", ").join(dict.fromkeys(row.name for row in rows))
-        )
+        names = list(dict.fromkeys(row.name for row in rows))
+        title = _("Dimension from layer to layer: {names}", names=names_text(names, MOST_IN_ONE_CHART))
     details = [
         _(", ").join(dict.fromkeys(row.corpus_name for row in rows)),
-        _("Protocol: {name}.").format(name=_(", ").join(dict.fromkeys(row.protocol for row in rows))),
+        _("Protocol: {name}.", name=dict.fromkeys(row.protocol for row in rows)),
         _("Shaded: 95 % intervals."),
     ]
-    runs_named = _(", ").join(row.run_id for row in rows[:3]) + (" …" if len(rows) > 3 else "")
-    source = _("Workdim {version}, runs {runs}").format(version=rows[0].code_version if rows else "", runs=runs_named)
+    version, runs_named = rows[0].code_version if rows else "", names_text([row.run_id for row in rows], 3)
+    source = _("Workdim {version}, runs {runs}", version=version, runs=runs_named)
     return Caption(title, " · ".join(part.rstrip(".。") for part in details), source)
 
 
@@ -278,13 +271,9 @@ def thumbnail(curve: Curve, extrema: Sequence[RunExtremumRow] = (), theme: Theme
     data = ProfileData("", "", None, [curve], (0, 0), True)
     last = curve.marks[-1].layer
     turns = main_extrema(extrema, curve.run_id)
-    # A peak or valley beside an end says more than the end.
-    ends = [
-        mark
-        for mark in (curve.marks[0], curve.marks[-1])
-        if all(abs(turn.layer - mark.layer) >= 0.1 * last for turn in turns)
-    ]
-    points = tuple(Point(mark.layer, mark.value, name=wording.number(mark.value), is_first=True) for mark in ends)
+    # A peak or valley says more than an end, and so finds its place before it.
+    ends = [mark for mark in (curve.marks[0], curve.marks[-1]) if mark.layer not in {turn.layer for turn in turns}]
+    points = [Point(mark.layer, mark.value, name=wording.number(mark.value), is_first=True) for mark in ends]
     marked = [
         replace(line, points=tuple(replace(point, name=wording.number(point.y)) for point in line.points), colour=1)
         for line in _turn_series(curve, 0, turns, data, is_told=True)
@@ -295,12 +284,12 @@ def thumbnail(curve: Curve, extrema: Sequence[RunExtremumRow] = (), theme: Theme
     chart = Chart(
         Axis("", 0, max(last, 1), 1),
         Axis("", 0, 1.05 * highest, 1),
-        (*lines, *marked, Series("", points, colour, False)),
+        (*lines, *marked, Series("", tuple(points), colour, False)),
         curve.name,
     )
     plot = Plot(drawing, 12, 24, width - 12, height - 20, chart.x, chart.y)
     drawing.line([(plot.left, plot.bottom), (plot.right, plot.bottom)], theme.grid, 1)
-    draw_series(plot, chart, 2.2, 4, with_names=True, size=12)
+    draw_series(plot, chart, 2.2, 4, 12)
     drawing.text((plot.left, height - 6), "0", 10, theme.quiet)
     drawing.text((plot.right, height - 6), f"{last}", 10, theme.quiet, "end")
     return drawing.svg(curve.name)
@@ -333,9 +322,8 @@ LONGEST_NAME = 26
 def short_names(runs: pl.DataFrame, longest: int = LONGEST_NAME) -> dict[str, str]:
     """run_id -> a label that distinguishes it from the others, short enough to stand beside a curve."""
     labels = run_labels(runs)
-    cut = dict(zip(labels, distinguishing_names(list(labels.values())), strict=True))
-    short = {run_id: shortened_name(label, longest) for run_id, label in cut.items()}
-    return short if len(set(short.values())) == len(short) else {key: shortened_name(cut[key], 40) for key in cut}
+    names = distinguishing_names(list(labels.values()))
+    return dict(zip(labels, distinct_short_names(names, lambda name: shortened_name(name, longest)), strict=True))
 
 
 def profile_chart(estimates: pl.DataFrame, runs: pl.DataFrame, longest: int = LONGEST_NAME) -> Chart | None:
@@ -420,8 +408,7 @@ def dimension_chart(runs: pl.DataFrame) -> Chart:
         for row in rows_of(ordered.filter(pl.col("run_id").is_in(chosen)), Run)
         if row.inner_max is not None
     )
-    line = in_rows(points, title)
-    return interval_chart([line], round_axis(title, x_ends([line]), from_zero=True))
+    return row_chart(title, points, from_zero=True)
 
 
 # --- differences and neighbour ranks ---------------------------------------------------------------------------
@@ -434,19 +421,18 @@ def difference_chart(
     is a difference; a missing layer is a gap. `colours`: those of the names in the chart of the curves."""
     series = []
     for n, (name, rows) in enumerate(differences.items(), start=1):
-        pieces = unbroken([Mark(row.layer, 0.0, row.share, row.lower, row.upper) for row in rows])
+        pieces = unbroken(rows)
         for piece in pieces:
-            points = (Point(mark.layer, *map(_percent, (mark.value, mark.lower, mark.upper))) for mark in piece)  # type: ignore[arg-type]
+            ends = ([None if end is None else 100 * end for end in (row.lower, row.upper)] for row in piece)
+            points = (
+                Point(row.layer, 100 * row.share, lower, upper) for row, (lower, upper) in zip(piece, ends, strict=True)
+            )
             colour = (colours or {}).get(name, n)
             series.append(Series(name, tuple(points), colour, is_banded=True, is_named=piece is pieces[-1]))
     y = round_axis(_("difference in %"), [0.0, *y_ends(series)])
     last = max((point.x for line in series for point in line.points), default=1)
     x = Axis(wording.layer_axis(True), 0, max(last, 1), whole_step(last))
     return Chart(x, replace(y, low=max(y.low, -100.0)), tuple(series), "", (Guide("", 0.0, False),))
-
-
-def _percent(share: float | None) -> float | None:
-    return None if share is None else 100 * share
 
 
 def scan_chart(estimates: pl.DataFrame, runs: pl.DataFrame, layer: int | None) -> Chart | None:
@@ -463,7 +449,7 @@ def scan_chart(estimates: pl.DataFrame, runs: pl.DataFrame, layer: int | None) -
         run_layer = run.inner_max_layer if layer is None else layer
         scan = rows.filter(pl.col("layer") == pl.lit(run_layer), run_id=run.run_id).sort("n1")  # without d2 no layer
         if scan.height > 1:
-            name = _("{name}, layer {layer}").format(name=labels[run.run_id], layer=run_layer)
+            name = _("{name}, layer {layer}", name=labels[run.run_id], layer=run_layer)
             points = tuple(Point(*row) for row in scan.select("n1", "value", "lower", "upper").rows())
             series.append(Series(name, points, len(series), mark="circle", is_banded=True))
             drawn.append(scan)

@@ -32,6 +32,7 @@ from core.figures.chart import (
     Series,
     interval_chart,
     log_axis,
+    marked_series,
     round_axis,
     whole_step,
     x_ends,
@@ -119,7 +120,7 @@ def price_chart(layer_plan: LayerPlan, budget: float | None, is_brief: bool = Fa
         points, colour = _price_points(drawn, aside), None if rule == "random" else 2 + place
         label = plan_wording.rule_name(rule)
         if is_brief and rule == "random":
-            label = _("least of {n} random choices").format(n=n_random)
+            label = _("least of {n} random choices", n=n_random)
         series.append(Series(label, points, colour, False, mark, is_named=rule in cheapest))
     label, path = _("this plan") if is_brief else _("the search"), _price_points(steps)
     label = _("this plan, before repair") if repaired else label
@@ -147,7 +148,7 @@ def _priced_chart(layer_plan: LayerPlan, series: Sequence[Series], budget: float
         replace(up, title=_("rise of loss, nats per token (up is better)"), is_reversed=True),
         _within(series, up.low),
         "",
-        (Guide(_("budget {budget}").format(budget=f"{budget:g}"), budget, False),) if budget else (),
+        (Guide(_("budget {budget}", budget=f"{budget:g}"), budget, False),) if budget else (),
     )
 
 
@@ -171,8 +172,8 @@ def _brief_chart(series: Sequence[Series], most: int, budget: float | None) -> C
         Axis(_("Blocks left out"), 0, most, whole_step(most)),
         replace(up, is_reversed=True),
         drawn,
-        _("How much harder text gets over blocks left out. {told}.").format(told=told),
-        (Guide(_("budget {budget}").format(budget=plan_wording.share_harder_text(budget)), 100 * limit, False),)
+        _("How much harder text gets over blocks left out. {told}.", told=told),
+        (Guide(_("budget {budget}", budget=plan_wording.share_harder_text(budget)), 100 * limit, False),)
         if limit
         else (),
         key,
@@ -190,7 +191,7 @@ def _harder_series(line: Series) -> Series:
         for one in line.points
     )
     last = plan_wording.share_harder_text(line.points[-1].y)
-    return replace(line, name=_("{name}: {relation}").format(name=line.name, relation=last), points=points)
+    return replace(line, name=_("{name}: {relation}", name=line.name, relation=last), points=points)
 
 
 def _price_axis(series: Sequence[Series], budget: float | None) -> Axis:
@@ -250,17 +251,16 @@ def single_block_chart(layer_plan: LayerPlan) -> Chart | None:
         is_block = unit == "block"
         points = _price_points([row for row in rows if row.unit == unit], aside)
         if is_block:
-            told = _("{price}; influence {influence:.3f}")
             points = tuple(
                 point
                 if (influence := influences.get(int(point.x))) is None
-                else replace(point, note=told.format(price=point.note, influence=influence))
+                else replace(point, note=_("{price}; influence {influence:.3f}", price=point.note, influence=influence))
                 for point in points
             )
         series.append(Series(label, points, colour, is_block, mark, is_banded=is_block, is_named=False))
     removed = _price_points([row for row in rows if row.unit == "block" and row.blocks[0] in layer_plan.plan.blocks])
     label = plan_wording.removed_name(layer_plan.plan, is_recommended(layer_plan))
-    series.append(Series(label, removed, 1, False, "open", is_named=False))
+    series.append(marked_series(label, removed, 1, "open"))
     n = layer_plan.plan.n_layers
     x = Axis(_("block, counted from 0"), -0.5, n - 0.5, whole_step(n))
     up = _price_axis(series, None)
@@ -308,9 +308,8 @@ def harder_chart(rows: Sequence[PlanOutcomeRow], of_answers: bool) -> Chart | No
             for row in rows
             if row.is_healed == is_healed and row.difference is not None
         ]
-        series += [Series(label, tuple(points), colour, False, mark, is_named=False)] if points else []
-    x = round_axis(title, [0.0, *x_ends(series)])
-    return interval_chart(series, x, (Guide("", 0.0),)) if series else None
+        series += [marked_series(label, points, colour, mark)] if points else []
+    return interval_chart(series, title, [Guide("", 0.0)], beside=[0.0]) if series else None
 
 
 # --- directions ---------------------------------------------------------------------------------------------------------
@@ -320,27 +319,22 @@ def direction_chart(
     points: Sequence[LayerDirections], of_task: Sequence[LayerDirections], joint: PlanOutcomeRow | None
 ) -> Chart:
     """Needed directions of a text and of a task over the layers, with d2; the joint rank of all layers as a line."""
-    series = []
-    kinds: tuple[tuple[Sequence[LayerDirections], str, Mark, int], ...] = (
-        (points, _("principal components that suffice"), "circle", 0),
-        (of_task, _("the same for the task"), "square", 2),
-    )
-    for needed_at, label, mark, colour in kinds:
-        needed = tuple(
-            Point(
-                point.layer, point.rank, note=f"{label}: {point.rank}, {plan_wording.outcome_price_text(point.price)}"
-            )
-            for point in needed_at
-            if point.price is not None and point.rank is not None
+
+    def needed(found: Sequence[LayerDirections], label: str, mark: Mark, colour: int) -> list[Series]:
+        told = tuple(
+            Point(one.layer, one.rank, note=f"{label}: {one.rank}, {plan_wording.outcome_price_text(one.price)}")
+            for one in found
+            if one.price is not None and one.rank is not None
         )
-        series += [Series(label, needed, colour, True, mark)] if needed else []
+        return [Series(label, told, colour, True, mark)] if told else []
+
+    series = needed(points, _("principal components that suffice"), "circle", 0)
+    series += needed(of_task, _("the same for the task"), "square", 2)
     with_d2 = tuple(Point(point.layer, point.d2) for point in points if point.d2 is not None)
     series.append(Series(_("d2 of the same tokens"), with_d2, 1, True, "diamond"))
-    guides = (
-        (Guide(_("all layers at once: {rank}").format(rank=joint.rank), joint.rank, False),)
-        if joint and joint.rank is not None
-        else ()
-    )
+    guides = []
+    if joint and joint.rank is not None:
+        guides.append(Guide(_("all layers at once: {rank}", rank=joint.rank), joint.rank, False))
     x = round_axis(_("layer"), x_ends(series), from_zero=True)
     up = round_axis(_("directions"), [*y_ends(series), *(guide.at for guide in guides)], from_zero=True)
-    return Chart(x, up, tuple(series), "", guides)
+    return Chart(x, up, tuple(series), "", tuple(guides))

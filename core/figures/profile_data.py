@@ -13,6 +13,7 @@ import polars as pl
 
 from core import wording
 from core.analysis.claims import LEVEL
+from core.analysis.differences import LayerDifference
 from core.analysis.intervals import quantile
 from core.figures.chart import Span
 from core.locale import _
@@ -23,6 +24,7 @@ from core.wording.labels import run_labels
 from core.wording.verdicts import claim_name
 
 Number = TypeVar("Number", int, float)
+OfLayer = TypeVar("OfLayer", "Mark", LayerDifference)
 
 PRIMARY = ("d2", "one_per_type")
 """Estimator and cloud of summaries and of the working band."""
@@ -257,8 +259,8 @@ def _reference(rows: pl.DataFrame, run_id: str, kind: str, run: Run, model_seed:
     return Reference(kind, run.run_id, run.name, model_seed, marks)
 
 
-def unbroken(marks: Sequence[Mark]) -> list[list[Mark]]:
-    """The marks in pieces of successive layers, so that no line is drawn across a missing one."""
+def unbroken(marks: Sequence[OfLayer]) -> list[list[OfLayer]]:
+    """What is of layers in pieces of successive layers, so that no line is drawn across a missing one."""
     pieces = groupby(enumerate(marks), lambda place: place[1].layer - place[0])
     return [[mark for _place, mark in piece] for _offset, piece in pieces]
 
@@ -294,7 +296,8 @@ def _curves(rows: pl.DataFrame, runs: pl.DataFrame, banded: bool) -> list[Curve]
         of_run = rows.filter(pl.col("run_id") == run.run_id).sort("layer")
         marks = _marks(of_run.filter(pl.col("state") == "residual"), run)
         after = _marks(of_run.filter(pl.col("state") == "post_norm"), run)
-        band = _band(run) if banded else None
+        first, last = run.working_layer_first, run.working_layer_last
+        band = None if not banded or first is None or last is None else (first, last)
         if marks:
             after_norm, is_vetoed = after[-1] if after else None, run.worst_check == "veto"
             curves.append(Curve(run.run_id, labels[run.run_id], marks, after_norm, band, is_vetoed))
@@ -304,11 +307,6 @@ def _curves(rows: pl.DataFrame, runs: pl.DataFrame, banded: bool) -> list[Curve]
 def _marks(rows: pl.DataFrame, run: Run) -> list[Mark]:
     found = rows.select("layer", "value", "lower", "upper").iter_rows()
     return [Mark(layer, layer / max(run.n_layers, 1), *values) for layer, *values in found]
-
-
-def _band(run: Run) -> tuple[int, int] | None:
-    first, last = run.working_layer_first, run.working_layer_last
-    return None if first is None or last is None else (first, last)
 
 
 def cloud_sizes(rows: pl.DataFrame) -> tuple[int, int]:
@@ -367,10 +365,9 @@ def extrema_of(extrema: pl.DataFrame, cloud: str) -> list[RunExtremumRow]:
 
 def main_extrema(extrema: Sequence[RunExtremumRow], run_id: str) -> list[RunExtremumRow]:
     """The highest peak and the lowest valley of a run."""
-    peaks = [extremum for extremum in extrema if (extremum.run_id, extremum.kind) == (run_id, "peak")]
-    valleys = [extremum for extremum in extrema if (extremum.run_id, extremum.kind) == (run_id, "valley")]
-    highest = [max(peaks, key=height)] if peaks else []
-    return highest + ([min(valleys, key=height)] if valleys else [])
+    own = sorted((extremum for extremum in extrema if extremum.run_id == run_id), key=height)
+    peaks, valleys = ([one for one in own if one.kind == kind] for kind in ("peak", "valley"))
+    return [*peaks[-1:], *valleys[:1]]
 
 
 def height(extremum: RunExtremumRow) -> float:
@@ -382,8 +379,7 @@ def curve_text(curve: Curve, name: str) -> str:
     inner = curve.marks[1:-1] or curve.marks
     top = max(inner, key=lambda mark: mark.value)
     return _(
-        "{name}: {start} at the embedding, at most {top} inside (layer {layer}), {end} after the last block"
-    ).format(
+        "{name}: {start} at the embedding, at most {top} inside (layer {layer}), {end} after the last block",
         name=name,
         start=wording.number(curve.marks[0].value),
         top=wording.number(top.value),

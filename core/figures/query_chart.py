@@ -8,7 +8,6 @@ from typing import Any
 import plotly.graph_objects as go
 import polars as pl
 
-from core.errors import InputError, unknown_name
 from core.figures.chart_figure import COLOURS, DASHES, axes_figure, escape_label, with_message
 from core.locale import _
 from core.wording.labels import distinct_short_names, shortened_name
@@ -20,11 +19,8 @@ MOST_BARS = 48
 BINS = 40
 FEW_VALUES = 12
 """Up to this number each whole number has a tick, because plotly would put some at halves."""
-_ORDERED = ("layer", "relative_depth", "depth", "n1", "n2", "k", "seed", "n_points", "bin_lower", "layer_a")
+_ORDERED = ("layer", "relative_depth", "depth", "n1", "n2", "k", "bin_lower", "layer_a")
 """Preferred columns for the x axis, in this order."""
-_SETTINGS = ("seed", "n_points")
-"""Of these, columns that stand in most tables beside what was measured: the x axis only where they come first of the
-numbers, and no name stands for each row."""
 _VALUES = ("value", "inner_max", "working_dimension", "d2", "score", "bits_per_byte", "neighbour_overlap", "count")
 _LIMITS = ("lower", "upper", "std_error")
 """Endings of columns that limit a value."""
@@ -82,52 +78,42 @@ def default_choice(frame: pl.DataFrame) -> ChartChoice | None:
     texts = [name for name, kind in frame.schema.items() if kind == pl.String]
     parts = [name for name in grouping_columns(frame) if name in texts]
     times = [name for name, kind in frame.schema.items() if kind.is_temporal()]
-    is_of_rows = any(frame[name].is_unique().all() for name in texts[:1])
-    settings = [] if is_of_rows else names[:1]
-    ordered = [name for name in _ORDERED if name in names and (name not in _SETTINGS or name in settings)]
-    along = [name for name in ordered if frame[name].n_unique() > 1] + times
+    along = [name for name in _ORDERED if name in names and frame[name].n_unique() > 1] + times
     measured = [name for name in names if not frame[name].dtype.is_integer()]
     values = [name for name in _VALUES if name in names]
     values += [name for name in measured if not name.endswith(_LIMITS)] + measured + names
-    if along:
-        y = next((name for name in values if name != along[0]), None)
-        if y is not None:
-            stands_once = frame[along[0]].is_unique().all()
-            return ChartChoice("line", along[0], y, None if stands_once else _series_column(frame, along[0], parts))
+    if along and (y := next((name for name in values if name != along[0]), None)):
+        return ChartChoice("line", along[0], y, _series_column(frame, along[0], parts))
     if texts and frame.height <= MOST_BARS:
-        stands_once = frame[texts[0]].is_unique().all()
-        colour = None if stands_once else _series_column(frame, texts[0], [name for name in parts if name != texts[0]])
-        if stands_once or colour:
+        colour = _series_column(frame, texts[0], [name for name in parts if name != texts[0]])
+        if colour or frame[texts[0]].is_unique().all():
             return ChartChoice("bar", texts[0], values[0], colour)
+    part = next(iter(parts), None)
     if len(names) > 1:
-        y = next(name for name in values if name != names[0])
-        return ChartChoice("scatter", names[0], y, next(iter(parts), None))
-    return ChartChoice("histogram", names[0], None, next(iter(parts), None))
+        return ChartChoice("scatter", names[0], next(name for name in values if name != names[0]), part)
+    return ChartChoice("histogram", names[0], None, part)
 
 
 def _series_column(frame: pl.DataFrame, x: str, parts: list[str]) -> str | None:
-    """The column that makes `x` unique within each series, or else the first that splits the rows at all."""
-    by_itself = (name for name in parts if frame.select(x, name).is_unique().all())
-    return next(by_itself, next(iter(parts), None))
+    """The column that makes `x` unique within each series, or else the first that splits the rows at all; None where `x` is
+    unique without."""
+    if frame[x].is_unique().all():
+        return None
+    return next((name for name in parts if frame.select(x, name).is_unique().all()), next(iter(parts), None))
 
 
 def query_points(frame: pl.DataFrame, choice: ChartChoice) -> QueryChart:
-    """The points of one chart. Raises InputError for columns that do not exist or cannot be drawn.
+    """The points of one chart of columns of the frame, upright one of numbers.
 
     Nothing is summed up: where several rows of a series have the same `x`, they become points instead of bars or lines.
     """
-    for name in filter(None, (choice.x, choice.y, choice.colour)):
-        if name not in frame.columns:
-            raise InputError(unknown_name("column", name, frame.columns))
-    if choice.kind not in KINDS:
-        raise InputError(unknown_name("kind of picture", choice.kind, KINDS))
-    if choice.kind == "histogram":
-        choice = replace(choice, y=None)
-    elif choice.y is None or choice.y not in numeric_columns(frame):
-        raise InputError("A {kind} needs a column of numbers on its vertical axis.", kind=choice.kind)
     needed = [choice.x] if choice.y is None else [choice.x, choice.y]
-    rows = _drawable(frame, needed)
-    drawn = rows if choice.colour is None else _first_series(rows, choice.colour)
+    rows = frame.drop_nulls(needed)
+    rows = rows.filter(pl.lit(True), *(pl.col(name).is_finite() for name in needed if frame.schema[name].is_float()))
+    drawn = rows
+    if choice.colour is not None:
+        first_values = rows[choice.colour].unique(maintain_order=True).head(MOST_SERIES)
+        drawn = rows.filter(pl.col(choice.colour).is_in(first_values.implode(), nulls_equal=True))
     drawn = drawn.head(MOST_POINTS)
     if choice.kind == "line":
         drawn = drawn.sort(choice.x, maintain_order=True)
@@ -136,20 +122,6 @@ def query_points(frame: pl.DataFrame, choice: ChartChoice) -> QueryChart:
         choice = replace(choice, kind="scatter")
     is_text = frame[choice.x].dtype == pl.String
     return QueryChart(choice, series, is_text, frame.height - rows.height, rows.height - drawn.height)
-
-
-def _drawable(frame: pl.DataFrame, needed: list[str]) -> pl.DataFrame:
-    rows = frame.drop_nulls(needed)
-    for name in needed:
-        kind = frame.schema[name]
-        if kind.is_float():
-            rows = rows.filter(pl.col(name).is_finite())
-    return rows
-
-
-def _first_series(rows: pl.DataFrame, colour: str) -> pl.DataFrame:
-    first_values = rows[colour].unique(maintain_order=True).head(MOST_SERIES)
-    return rows.filter(pl.col(colour).is_in(first_values.implode(), nulls_equal=True))
 
 
 def _series(rows: pl.DataFrame, choice: ChartChoice) -> list[Series]:
@@ -176,8 +148,6 @@ _PATTERNS = ("", "/", ".", "x", "-", "|")
 _LONGEST, _LONGEST_SERIES, _LONGEST_TICK = 60, 20, 24
 _MOST_TICKS = 14
 """More names than these have no room of their own: plotly leaves some out."""
-_FEW_SERIES = 4
-"""So many stand beneath a picture whose names take its side."""
 
 
 def query_figure(data: QueryChart) -> go.Figure:
@@ -213,8 +183,6 @@ def query_figure(data: QueryChart) -> go.Figure:
     if choice.colour is not None:
         # At the right, where many series scroll: above a picture that is this low they would take its place.
         place = {"orientation": "v", "yref": "paper", "y": 1, "x": 1.02, "maxheight": 1.0}
-        if is_lying and len(data.series) <= _FEW_SERIES:
-            place |= {"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0}
         title = {"text": _axis_title(choice.colour), "font": {"size": 12}}
         figure.update_layout(legend=place | {"title": title, "font": {"size": 11}})
     figure.update_layout(margin={"t": 30})

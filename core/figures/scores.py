@@ -6,7 +6,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import accumulate, pairwise
 
 import polars as pl
 
@@ -17,16 +16,14 @@ from core.analysis.relation import MARGIN
 from core.figures.chart import (
     MARKS,
     Axis,
-    Bar,
-    Bars,
     Chart,
     Guide,
     Mark,
     Point,
-    Series,
-    in_rows,
     interval_chart,
+    marked_series,
     round_axis,
+    row_chart,
     scatter_chart,
     x_ends,
     y_ends,
@@ -37,23 +34,20 @@ from core.questions.ranking_answer import Answer
 from core.registry.names import NOT_STATED
 from core.sources import Text, shown
 from core.tables import Run, ids_of
-from core.wording.answers import benchmark_name, coefficient_text, relation_text
+from core.wording.answers import benchmark_name, coefficient_text, dimension_name, relation_text
 from core.wording.labels import distinguishing_names, number, run_labels, shortened_name
-from core.wording.scores import KINDS, kind_name
 
 
 def dimension_axis(answer: Answer) -> str:
     """`Largest inner dimension, estimated (d2, one per type, N=800)`."""
-    names = {
-        "inner_max": _("Largest inner dimension, estimated (d2, {cloud}, N={n})"),
-        "working": _("Working dimension, estimated (d2, {cloud}, N={n})"),
-        "final": _("Final dimension before the norm, estimated (d2, {cloud}, N={n})"),
-        "final_post_norm": _("Final dimension after the norm, estimated (d2, {cloud}, N={n})"),
-        "embedding": _("Embedding dimension, estimated (d2, {cloud}, N={n})"),
-    }
-    asked = answer.population.asked
-    sizes = answer.group.n_points if answer.group else (0, 0)
-    return names[asked.dimension].format(cloud=wording.name("cloud", asked.cloud), n=wording.size_range(sizes))
+    asked, group = answer.population.asked, answer.group
+    name = dimension_name(asked.dimension)
+    return _(
+        "{dimension}, estimated (d2, {cloud}, N={n})",
+        dimension=name[:1].upper() + name[1:],
+        cloud=wording.name("cloud", asked.cloud),
+        n=wording.size_range(group.n_points if group else (0, 0)),
+    )
 
 
 def score_axis(answer: Answer, name: str = "") -> str:
@@ -66,22 +60,10 @@ def score_axis(answer: Answer, name: str = "") -> str:
     name = name or benchmark_name(answer)
     title = f"{name} [{unit}]" if is_new else name
     return (
-        _("{title} (lower is better, and stands higher)").format(title=title)
+        _("{title} (lower is better, and stands higher)", title=title)
         if population.higher_is_better is False
         else title
     )
-
-
-def _kinds() -> dict[str, tuple[str, Mark, int | None]]:
-    """Name, mark and colour of how a score matches the model; keys as in `ranking.with_scores`, and `vetoed`."""
-    return {
-        "own": (_("your own score"), "square", 0),
-        "exact": (_("score of this model"), "circle", 0),
-        "revision_not_stated": (_("this model, revision not stated"), "plus", 0),
-        "mapped": (_("score under a name that an alias maps to this model"), "dash", 0),
-        "base": (_("scores of base models, which test nothing"), "triangle", 1),
-        "vetoed": (_("vetoed by a check"), "diamond", None),
-    }
 
 
 LONGEST_NAME = 26
@@ -99,14 +81,22 @@ def relation_chart(answer: Answer) -> Chart | None:
     first = {model.run_id for model in answer.models if model.score_rank_low == 1}
     if answer.relation.without_one:
         first.add(answer.relation.without_one.moves_most)
-    groups: dict[str, list[Point]] = {kind: [] for kind in _kinds()}
+    kinds: dict[str, tuple[str, Mark, int | None]] = {  # as in `ranking.with_scores`, and vetoed
+        "own": (_("your own score"), "square", 0),
+        "exact": (_("score of this model"), "circle", 0),
+        "revision_not_stated": (_("this model, revision not stated"), "plus", 0),
+        "mapped": (_("score under a name that an alias maps to this model"), "dash", 0),
+        "base": (_("scores of base models, which test nothing"), "triangle", 1),
+        "vetoed": (_("vetoed by a check"), "diamond", None),
+    }
+    groups: dict[str, list[Point]] = {kind: [] for kind in kinds}
     for model in reversed(answer.models):
         if model.dimension is None or model.score is None:
             continue
         reach = NORMAL_95 * (model.score_std_error or 0.0)
         name = names[model.run_id]
         if model.run_id in partial:
-            name = _("{name} (partial run)").format(name=name)
+            name = _("{name} (partial run)", name=name)
         point = Point(
             model.dimension,
             model.score,
@@ -118,11 +108,9 @@ def relation_chart(answer: Answer) -> Chart | None:
             is_first=model.run_id in first,
         )
         groups["vetoed" if model.is_vetoed else model.match].append(point)
-    series = []
-    for kind, points in groups.items():
-        kind_name, mark, colour = _kinds()[kind]
-        if points:
-            series.append(Series(kind_name, tuple(points), colour, False, mark, is_named=False))
+    series = [
+        marked_series(name, groups[kind], colour, mark) for kind, (name, mark, colour) in kinds.items() if groups[kind]
+    ]
     if not series:
         return None
     points = [point for line in series for point in line.points]
@@ -178,7 +166,7 @@ def coefficient_chart(answer: Answer) -> Chart | None:
     key = _("Bars: 95 % intervals; where one is left out, the range. Not related: within ±{margin}.").format(
         margin=shown(MARGIN, "g")
     )
-    return interval_chart([in_rows(points, title)], Axis(title, -1, 1, 0.5, 1), guides, key)
+    return row_chart(Axis(title, -1, 1, 0.5, 1), points, guides=guides, key=key)
 
 
 def _told(rho: float, low: float | None, high: float | None) -> str:
@@ -189,9 +177,8 @@ def _told(rho: float, low: float | None, high: float | None) -> str:
 
 def loss_chart(losses: Sequence[tuple[str, TextLoss]]) -> Chart:
     """Bits per byte of models with their intervals, the best on top."""
-    title = _("Bits per byte (right is better)")
-    line = in_rows((Point(loss.value, 0, left=loss.lower, right=loss.upper, name=name) for name, loss in losses), title)
-    return interval_chart([line], replace(round_axis(title, x_ends([line])), is_reversed=True))
+    points = (Point(loss.value, 0, left=loss.lower, right=loss.upper, name=name) for name, loss in losses)
+    return row_chart(_("Bits per byte (right is better)"), points, is_reversed=True)
 
 
 def benchmark_label(key: QuestionSet) -> str:
@@ -224,28 +211,16 @@ def paired_chart(model_a: str, model_b: str, comparisons: Sequence[tuple[Questio
             )
         )
     series = (
-        Series(_("told apart"), tuple(groups[True]), 0, False, "circle", is_named=False),
-        Series(_("cannot be told apart"), tuple(groups[False]), None, False, "open", is_named=False),
+        marked_series(_("told apart"), groups[True]),
+        marked_series(_("cannot be told apart"), groups[False], None, "open"),
     )
     told = title.format(a=_short_model_name(model_a), b=_short_model_name(model_b))
-    return interval_chart(series, round_axis(told, [0.0, *x_ends(series)]), (Guide("", 0.0),))
+    return interval_chart(series, told, [Guide("", 0.0)], beside=[0.0])
 
 
 def _short_model_name(model: str) -> str:
     """Without owner or folders, so that two names fit below a narrow figure."""
     return model.rsplit("/", 1)[-1]
-
-
-def import_bars(files: Sequence[tuple[str, pl.DataFrame]]) -> Bars:
-    """A row for each file of a preview, `files`: name and rows with `kind` (`with_kind`); each value counts once."""
-    parts: dict[str, list[Bar]] = {kind: [] for kind in KINDS}
-    for row, (_name, rows) in enumerate(files):
-        ends = [0, *accumulate(rows.filter(kind=kind).height for kind in KINDS)]
-        for kind, (low, high) in zip(KINDS, pairwise(ends), strict=True):
-            told = _("{name}: {relation}").format(name=kind_name(kind), relation=high - low)
-            parts[kind] += [Bar(row, low, high, told, str(high - low))] if high > low else []
-    told_parts = {kind_name(kind): bars for kind, bars in parts.items()}
-    return Bars(_("Values"), tuple(name for name, _rows in files), told_parts)
 
 
 def with_kind(rows: pl.DataFrame) -> pl.DataFrame:
@@ -272,7 +247,7 @@ def windows_svg(windows: pl.DataFrame, run: Run, place: str, theme: Theme = LIGH
     caption = Caption(
         _(", ").join(filter(None, titles)),
         details.format(text=run.corpus_name, protocol=run.protocol, n=len(points)),
-        _("Workdim, run {run}").format(run=run.run_id[:8]),
+        _("Workdim, run {run}", run=run.run_id[:8]),
     )
     axes = {
         "inner": _("Directions that a window uses (d2, inner maximum)"),

@@ -12,18 +12,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import groupby
 
-from core.figures.chart import (
-    Axis,
-    Blocks,
-    Chart,
-    Gallery,
-    Mark,
-    Point,
-    Series,
-    has_room_at_its_end,
-    point_text,
-    value_text,
-)
+from core.figures.chart import Axis, Blocks, Chart, Gallery, Mark, Point, Series, point_text, value_text
 from core.figures.text import Position, name_baseline, name_sides, shorten_to_width, spread_apart, text_width, wrap_text
 from core.locale import _, spoken
 from core.wording.labels import distinct_short_names
@@ -166,6 +155,7 @@ class Plot:
 
 Box = tuple[float, float, float, float]
 """Left, top, width, height."""
+Ticks = list[tuple[float, str]]
 BY_STYLE = Theme(
     "var(--paper)", "var(--text)", "var(--quiet)", "var(--grid)", tuple(f"var(--curve-{n})" for n in range(6))
 )
@@ -247,10 +237,21 @@ NARROWEST_ENDS = 110.0
 _DASHES = {"dash": "5 4", "dot": "2 3", "dashdot": "8 3 2 3", "longdash": "10 4", "longdashdot": "10 3 2 3"}
 
 
-def draw_axes(drawing: Drawing, chart: Chart, box: Box) -> Plot:
+def _draw_axes(drawing: Drawing, chart: Chart, box: Box, ticks: Sequence[Ticks], size: float) -> Plot:
+    """The lines of a grid and what is marked along both axes, across and upwards."""
     left, top, width, height = box
-    drawing.line([(left, top + height), (left + width, top + height)], drawing.theme.quiet, 1)
-    return Plot(drawing, left, top, left + width, top + height, chart.x, chart.y)
+    quiet = drawing.theme.quiet
+    plot = Plot(drawing, left, top, left + width, top + height, chart.x, chart.y)
+    drawing.line([(plot.left, plot.bottom), (plot.right, plot.bottom)], quiet, 1)
+    for value, mark in ticks[1]:
+        y = plot.to_pixels(chart.x.low, value)[1]
+        drawing.line([(plot.left, y), (plot.right, y)], drawing.theme.grid, 1)
+        drawing.text((plot.left - 7, y + 4), mark, size, quiet, "end")
+    for value, mark in ticks[0]:
+        x = plot.to_pixels(value, chart.y.low)[0]
+        drawing.line([(x, plot.bottom), (x, plot.bottom + 4)], quiet, 1)
+        drawing.text((x, plot.bottom + size + 7), mark, size, quiet, "middle")
+    return plot
 
 
 def _draw_chart(drawing: Drawing, chart: Chart, box: Box, size: float) -> None:
@@ -266,19 +267,12 @@ def _draw_chart(drawing: Drawing, chart: Chart, box: Box, size: float) -> None:
     line = size + 2
     above, below = 30 + line * (len(upward) - 1), 46 + line * (len(across) - 1)
     place = (left + side, top + above, width - side - max(names_width, 16), height - above - below)
-    plot = draw_axes(drawing, chart, place)
+    across_ticks = _fitting_ticks(chart.x.ticks(), size - 1, place[2])
+    plot = _draw_axes(drawing, chart, place, (across_ticks, marks), size - 1)
     for span in chart.spans:
         start, end = (plot.to_pixels(value, chart.y.low)[0] for value in (span.low, span.high))
         drawing.box(start, plot.top, end - start, plot.bottom - plot.top, theme.quiet, 0.08)
         drawing.text(((start + end) / 2, plot.top + 13), span.name, SMALL, theme.quiet, "middle")
-    for value, mark in marks:
-        y = plot.to_pixels(chart.x.low, value)[1]
-        drawing.line([(plot.left, y), (plot.right, y)], theme.grid, 1)
-        drawing.text((plot.left - 7, y + 4), mark, size - 1, theme.quiet, "end")
-    for value, mark in _fitting_ticks(chart.x.ticks(), size - 1, plot.right - plot.left):
-        x = plot.to_pixels(value, chart.y.low)[0]
-        drawing.line([(x, plot.bottom), (x, plot.bottom + 4)], theme.quiet, 1)
-        drawing.text((x, plot.bottom + size + 6), mark, size - 1, theme.quiet, "middle")
     for row, title in enumerate(across):
         middle = min(max((plot.left + plot.right) / 2, left + text_width(title, size - 1) / 2 + 4), left + width)
         drawing.text((middle, plot.bottom + 2 * size + 11 + line * row), title, size - 1, theme.quiet, "middle")
@@ -287,30 +281,27 @@ def _draw_chart(drawing: Drawing, chart: Chart, box: Box, size: float) -> None:
     for guide in chart.guides:
         endpoints = [plot.to_pixels(*end) for end in guide.ends(chart)]
         drawing.line(endpoints, theme.quiet, 1.2, "5 4")
-        if guide.is_vertical:
-            x, y = min(endpoints, key=lambda end: end[1])  # rows and reversed axes count from the top
-            drawing.text((x - 4, y + 12), guide.name, size - 2, theme.quiet, "end")
-        else:
-            is_right = has_room_at_its_end(guide, chart)
-            x, y = endpoints[is_right]
-            start = x - 4 if is_right else x + 4
-            drawing.text((start, y - 5), guide.name, size - 2, theme.quiet, "end" if is_right else "start")
-    draw_series(plot, chart, 2.4, 4.5, with_names=True, size=size)
+        x, y = min(endpoints, key=lambda end: end[1])  # rows and reversed axes count from the top
+        at, anchor = ((x - 4, y + 12), "end") if guide.is_vertical else ((plot.left + 4, y - 5), "start")
+        drawing.text(at, guide.name, size - 2, theme.quiet, anchor)
+    draw_series(plot, chart, 2.4, 4.5, size)
 
 
-def _fitting_ticks(ticks: list[tuple[float, str]], size: float, room: float) -> list[tuple[float, str]]:
+def _fitting_ticks(ticks: Ticks, size: float, room: float) -> Ticks:
     """Every tick, or of many every second or third: those whose marks have room beside each other."""
     widest = max((text_width(mark, size) for _value, mark in ticks), default=0.0) + 8
     return ticks[:: math.ceil(len(ticks) * widest / room) or 1]
 
 
-def draw_series(plot: Plot, chart: Chart, line: float, mark: float, with_names: bool, size: float = 13) -> None:
+def draw_series(
+    plot: Plot, chart: Chart, line: float, mark: float, size: float = 13, right: float | None = None
+) -> None:
+    """With names at the ends of lines, and beside points up to `right`, or up to the edge of the drawing."""
 
     def is_within(point: Point) -> bool:
         return point.y <= chart.y.high or chart.y.is_ordered
 
-    if with_names:
-        _draw_strips(plot, chart)
+    _draw_strips(plot, chart)
     for place, series in enumerate(chart.series):
         first_part = len(plot.drawing.parts)
         colour = _colour(plot.drawing.theme, series)
@@ -327,17 +318,15 @@ def draw_series(plot: Plot, chart: Chart, line: float, mark: float, with_names: 
                 way = [plot.to_pixels(point.x, point.y) for point in piece] if is_drawn else []
                 plot.drawing.line(way, colour, 1.2 if series.dash else line, dash)
         elif series.mark != "none" or series.is_banded:
-            for point in points:
-                _draw_error_bars(plot, point, colour)
+            for ends in (ends for point in points for ends in point.intervals()):
+                plot.drawing.line([plot.to_pixels(*end) for end in ends], colour, 1.3, opacity=0.7)
         for point in points:
             if series.mark != "none":
                 plot.drawing.marker(plot.to_pixels(point.x, point.y), series.mark, colour, mark)
-            if with_names:
-                _add_tooltip(plot, chart, series, point)
+            _add_tooltip(plot, chart, series, point)
         _group_series(plot.drawing, first_part, place)
-    if with_names:
-        _label_line_ends(plot, chart, size)
-        _name_points(plot, chart, size - 1, plot.drawing.width - 2)
+    _label_line_ends(plot, chart, size)
+    _name_points(plot, chart, size - 1, right or plot.drawing.width - 2)
 
 
 def _draw_strips(plot: Plot, chart: Chart) -> None:
@@ -366,15 +355,6 @@ def _colour(theme: Theme, series: Series) -> str:
     return theme.quiet if series.colour is None else theme.curves[series.colour % len(theme.curves)]
 
 
-def _draw_error_bars(plot: Plot, point: Point, colour: str) -> None:
-    for (x, y), (to_x, to_y) in (
-        ((point.x, point.lower), (point.x, point.upper)),
-        ((point.left, point.y), (point.right, point.y)),
-    ):
-        if x is not None and y is not None and to_x is not None and to_y is not None:
-            plot.drawing.line([plot.to_pixels(x, y), plot.to_pixels(to_x, to_y)], colour, 1.3, opacity=0.7)
-
-
 def _add_tooltip(plot: Plot, chart: Chart, series: Series, point: Point) -> None:
     """An invisible circle over the point with its value as a tooltip; a click on it may choose a layer."""
     x, y = plot.to_pixels(point.x, point.y)
@@ -392,7 +372,8 @@ def _line_ends(chart: Chart, size: float) -> dict[int, tuple[str, tuple[float, b
     for place, series in enumerate(chart.series):
         if series.is_named and series.is_line and series.points and series.name:
             arrow = "↑ " if series.end and series.points[-1].y > chart.y.high else ""
-            ends[place] = (arrow + series.end, (size - 3, False)) if series.end else (series.name, (size, True))
+            small = (max(size - 3, 10), False)
+            ends[place] = (arrow + series.end, small) if series.end else (series.name, (size, True))
     return ends
 
 
@@ -433,10 +414,6 @@ def _name_points(plot: Plot, chart: Chart, size: float, right: float) -> None:
 # --- blocks and galleries --------------------------------------------------------------------------------------
 
 
-def _per_row(width: float) -> int:
-    return max(1, int(width // BLOCK_WIDTH))
-
-
 BLOCK_WIDTH = 44
 SHADES = (0.2, 0.4, 0.75, 1.0)
 """Opacity of a block by its shade."""
@@ -445,13 +422,20 @@ SHADES = (0.2, 0.4, 0.75, 1.0)
 def _draw_blocks(drawing: Drawing, row_of_blocks: Blocks, size: float) -> float:
     """Each block as a box with its number and its price below; removed ones are empty, dashed and crossed out, those only
     tried are framed. Returns the height that is needed."""
-    per_row, theme = _per_row(drawing.width), drawing.theme
+    per_row, theme = max(1, int(drawing.width // BLOCK_WIDTH)), drawing.theme
     wide, middle = BLOCK_WIDTH - 4, BLOCK_WIDTH / 2 - 2
-    mark_removed = _draw_crossed_box if row_of_blocks.do_go else _draw_frame
-    drawing.box(4, 4, 12, 12, theme.curves[0], SHADES[row_of_blocks.kept_shade])
+
+    def mark_removed(x: float, y: float, width: float, height: float) -> None:
+        if row_of_blocks.do_go:
+            drawing.frame(x, y, width, height, theme.quiet, 1.2, "3 2")
+            drawing.line([(x, y + height), (x + width, y)], theme.quiet, 1, opacity=0.6)
+        else:
+            drawing.frame(x, y, width, height, theme.text, 2)
+
+    drawing.box(4, 4, 12, 12, theme.curves[0])
     drawing.text((21, 15), row_of_blocks.kept_name, size)
     x, top = 40 + text_width(row_of_blocks.kept_name, size), 28.0
-    mark_removed(drawing, x, 4, 12, 12)
+    mark_removed(x, 4, 12, 12)
     drawing.text((x + 18, 15), row_of_blocks.removed_name, size)
     if any(block.becomes is not None for block in row_of_blocks.blocks):
         x += 40 + text_width(row_of_blocks.removed_name, size)
@@ -465,7 +449,7 @@ def _draw_blocks(drawing: Drawing, row_of_blocks: Blocks, size: float) -> float:
         if not is_empty:
             drawing.box(x, y, wide, 26, theme.curves[0], SHADES[block.shade])
         if block.is_removed:
-            mark_removed(drawing, x, y, wide, 26)
+            mark_removed(x, y, wide, 26)
         drawing.parts.append(
             f'<text x="{x + middle:.1f}" y="{y + 17:.1f}" font-size="{size:g}" text-anchor="middle" '
             f'fill="{theme.text if is_empty or block.is_pale else theme.paper}">{block.number}</text>'
@@ -475,15 +459,6 @@ def _draw_blocks(drawing: Drawing, row_of_blocks: Blocks, size: float) -> float:
         if block.becomes not in (None, block.number):
             drawing.text((x + middle, y + 52), f"→ {block.becomes}", size - 3, theme.quiet, "middle")
     return top + 12 + 70 * -(-len(row_of_blocks.blocks) // per_row)
-
-
-def _draw_frame(drawing: Drawing, x: float, y: float, width: float, height: float) -> None:
-    drawing.frame(x, y, width, height, drawing.theme.text, 2)
-
-
-def _draw_crossed_box(drawing: Drawing, x: float, y: float, width: float, height: float) -> None:
-    drawing.frame(x, y, width, height, drawing.theme.quiet, 1.2, "3 2")
-    drawing.line([(x, y + height), (x + width, y)], drawing.theme.quiet, 1, opacity=0.6)
 
 
 def _gallery_cells(gallery: Gallery, width: float) -> tuple[int, float]:
@@ -498,13 +473,8 @@ def _gallery_height(gallery: Gallery, width: float) -> float:
     return down * math.ceil(len(gallery.charts) / columns)
 
 
-def _sparse_ticks(axis: Axis) -> list[tuple[float, str]]:
-    """No more than four."""
-    ticks = axis.ticks()
-    return ticks[:: math.ceil(len(ticks) / 4) or 1]
-
-
 def _draw_gallery(drawing: Drawing, gallery: Gallery, box: Box) -> None:
+    """Lines without an `end` are not named: what a small chart shows stands above it."""
     columns, down = _gallery_cells(gallery, box[2])
     across = box[2] / columns
     shorten = partial(shorten_to_width, size=12, room=across - 16, bold=True)
@@ -512,20 +482,7 @@ def _draw_gallery(drawing: Drawing, gallery: Gallery, box: Box) -> None:
     for n, (chart, title) in enumerate(zip(gallery.charts, titles, strict=True)):
         left, top = box[0] + across * (n % columns), box[1] + down * (n // columns)
         drawing.text((left + 8, top + 17), title, 12, bold=True)
-        plot = draw_axes(drawing, chart, (left + 36, top + 26, across - 50, down - 54))
-        for value, mark in _sparse_ticks(chart.y):
-            y = plot.to_pixels(chart.x.low, value)[1]
-            drawing.line([(plot.left, y), (plot.right, y)], drawing.theme.grid, 1)
-            drawing.text((plot.left - 5, y + 4), mark, 10, drawing.theme.quiet, "end")
-        for value, mark in _sparse_ticks(chart.x):
-            place = (plot.to_pixels(value, chart.y.low)[0], plot.bottom + 14)
-            drawing.text(place, mark, 10, drawing.theme.quiet, "middle")
-        draw_series(plot, chart, 1.8, 3, with_names=False)
-        for series in chart.series:
-            for point in series.points:
-                _add_tooltip(plot, chart, series, point)
-        _name_points(plot, chart, 10, plot.right + 12)
-        compared = [series for series in chart.series if series.end and series.is_named]
-        heights = [plot.to_pixels(series.points[-1].x, series.points[-1].y)[1] for series in compared]
-        for series, y in zip(compared, spread_apart(heights, 11, plot.top + 4, plot.bottom), strict=True):
-            drawing.text((plot.right + 3, y + 4), series.end, 10, _colour(drawing.theme, series))
+        few = [ticks[:: math.ceil(len(ticks) / 4) or 1] for ticks in (chart.x.ticks(), chart.y.ticks())]
+        plot = _draw_axes(drawing, chart, (left + 36, top + 26, across - 50, down - 54), few, 10)
+        lines = tuple(replace(line, is_named=line.is_named and bool(line.end)) for line in chart.series)
+        draw_series(plot, replace(chart, series=lines), 1.8, 3, 11, plot.right + 12)

@@ -162,7 +162,7 @@ def name_sides(
     Names of points with `is_first` find their place before the others, over a line (one of `lines`) where there is no other.
     """
     marks = [to_plot(point.x, point.y) for point in points]
-    bars = [bar for point in points for bar in _bars(point, to_plot, 0.1 * size)]
+    bars = [(to_plot(*start), to_plot(*end)) for point in points for start, end in point.intervals()]
     pieces = [(to_plot(a.x, a.y), to_plot(b.x, b.y)) for line in lines for a, b in pairwise(line)]
     taken = [_around(mark, MARK * size) for mark in marks]
     sides: list[Side | None] = [None] * len(points)
@@ -175,14 +175,18 @@ def name_sides(
     for number in sorted(range(len(points)), key=lambda number: not points[number].is_first):
         if not points[number].name:
             continue
-        beside = bars + [_around(mark, 1.4 * size) for other, mark in enumerate(marks) if other != number]
+        others = [_around(mark, 1.4 * size) for other, mark in enumerate(marks) if other != number]
         wide = text_width(points[number].name, size)
         boxes = {side: _name_box(marks[number], wide, size, side) for side in SIDES}
         free = [side for side, box in boxes.items() if is_free(box)]
         clear = [side for side in free if not any(_crosses(*piece, boxes[side]) for piece in pieces)]
         if places := clear or (free if points[number].is_first else []):
-            best = min(places, key=lambda side: sum(boxes_overlap(boxes[side], box) for box in beside))
-            sides[number] = best
+            crowd = {
+                side: sum(boxes_overlap(boxes[side], mark) for mark in others)
+                + sum(_crosses(*bar, boxes[side]) for bar in bars)
+                for side in places
+            }
+            sides[number] = best = min(places, key=crowd.__getitem__)
             taken.append(boxes[best])
     return sides
 
@@ -198,17 +202,6 @@ def _name_box(mark: Position, wide: float, size: float, side: Side) -> Box:
     left = mark[0] + (across * GAP * size if across > 0 else across * (GAP * size + wide) if across else -wide / 2)
     middle = mark[1] + down * (CORNER if across else GAP + 0.55) * size
     return left, middle - 0.5 * size, left + wide, middle + 0.5 * size
-
-
-def _bars(point: Point, to_plot: Callable[[float, float], Position], thick: float) -> list[Box]:
-    """The intervals of a point, as thin boxes."""
-    x, y = to_plot(point.x, point.y)
-    bars = []
-    if point.left is not None and point.right is not None:
-        bars.append((to_plot(point.left, point.y)[0], y - thick, to_plot(point.right, point.y)[0], y + thick))
-    if point.lower is not None and point.upper is not None:
-        bars.append((x - thick, to_plot(point.x, point.upper)[1], x + thick, to_plot(point.x, point.lower)[1]))
-    return bars
 
 
 def _crosses(start: Position, end: Position, box: Box) -> bool:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
@@ -32,69 +34,47 @@ STORED_ONCE = ("kept", "common_dimension", "common_correlator")
 """Symmetric measures, of which only the rows with layer_a <= layer_b are stored."""
 
 
-@dataclass(frozen=True)
-class PairData:
-    """One measure of one run; `values[b][a]` belongs to the layers a (x axis) and b (y axis)."""
-
-    measure: str
-    k: int | None
-    layers: list[int]
-    values: list[list[float | None]]
-    errors: list[list[float | None]]
-    """Standard errors; None where there is none."""
-    n_points: int
-
-    nulls: list[list[float | None]]
-    """Expected by chance, where known."""
-
-
-@dataclass(frozen=True)
-class DisplacementExponent:
-    """How the displacement of directions grows with the number of layers between them."""
-
-    value: float
-    std_error: float | None
-    first: int
-    last: int
-    """First and last of the inner layers that it was fitted on."""
-
-
-def pair_points(pairs: pl.DataFrame, run_id: str, measure: str) -> PairData:
-    """`pairs` are rows of layer_pairs; without rows of this measure the matrix is empty."""
-    rows = pairs.filter(run_id=run_id, measure=measure)
-    layers = sorted(set(rows["layer_a"]) | set(rows["layer_b"]))
-    row_of_pair = {(row.layer_a, row.layer_b): row for row in records(rows, LayerPairRow)}
-    if measure in STORED_ONCE:
-        row_of_pair |= {(b, a): row for (a, b), row in row_of_pair.items()}
-
-    def matrix(column: str) -> list[list[float | None]]:
-        return [[getattr(row_of_pair[a, b], column) if (a, b) in row_of_pair else None for a in layers] for b in layers]
-
-    n_points = max(rows["n_points"].to_list(), default=0)
-    k = rows["k"].drop_nulls().to_list()
-    return PairData(
-        measure, k[0] if k else None, layers, matrix("value"), matrix("std_error"), n_points, matrix("null_value")
-    )
-
-
-def displacement_exponent(pairs: pl.DataFrame, run_id: str) -> DisplacementExponent | None:
+def displacement_exponent(pairs: pl.DataFrame, run_id: str) -> LayerPairRow | None:
+    """How the displacement of directions grows with the number of layers between them, fitted on inner layers, a to b."""
     rows = pairs.filter(pl.col("value").is_finite(), run_id=run_id, measure=EXPONENT_MEASURE)
-    found = rows.select("value", "std_error", "layer_a", "layer_b").iter_rows()
-    return next((DisplacementExponent(*row) for row in found), None)
+    return next(iter(records(rows, LayerPairRow)), None)
 
 
-def pair_figure(data: PairData) -> go.Figure:
-    """A matrix whose colours span all possible values of the measure, so that two runs can be compared."""
-    directed = data.measure == "information_imbalance"
-    across, up = (_("From layer"), _("To layer")) if directed else (_("Layer l"), _("Layer m"))
+def pair_figure(pairs: pl.DataFrame, run_id: str, measure: str) -> go.Figure:
+    """A matrix, layer a across and b upwards, whose colours span all possible values of the measure, so that two runs can be
+    compared; `pairs` are rows of layer_pairs."""
+    rows = pairs.filter(run_id=run_id, measure=measure)
+    across, up, between = _("Layer l"), _("Layer m"), _("Layers {a} and {b}: {value}")
+    if measure == "information_imbalance":
+        across, up, between = _("From layer"), _("To layer"), _("From layer {a} to layer {b}: {value}")
     figure = axes_figure(across, up, HEIGHT)
-    if not data.layers:
+    if rows.is_empty():
         return with_message(figure, _("This run holds no such comparison of layers."))
-    low, high = colour_range(data)
-    is_log = data.measure == "common_dimension"
-    values = [[math.log10(v) if v else None for v in line] for line in data.values] if is_log else data.values
-    bar = {"title": {"text": _colour_title(data)}, **(_log_ticks(low, high) if is_log else {})}
-    add_heatmap(figure, data.layers, data.layers, values, _pair_texts(data), bar, zmin=low, zmax=high)
+    found = {(row.layer_a, row.layer_b): row for row in records(rows, LayerPairRow)}
+    if measure in STORED_ONCE:
+        found |= {(b, a): row for (a, b), row in found.items()}
+    layers = sorted({layer for pair in found for layer in pair})
+
+    def note(a: int, b: int) -> str:
+        row = found.get((a, b))
+        if row is None:
+            return between.format(a=a, b=b, value=wording.number(None))
+        chance = "" if row.null_value is None else _(" (by chance {null})", null=wording.number(row.null_value))
+        return between.format(a=a, b=b, value=with_error(row.value, row.std_error)) + chance
+
+    is_log = measure == "common_dimension"
+    values = {pair: math.log10(row.value) if is_log and row.value else row.value for pair, row in found.items()}
+    low, high = colour_range(measure, [value for value in values.values() if value is not None])
+    sizes = [f"N={max(rows['n_points']):,}"]
+    if measure == "neighbour_overlap":
+        sizes += [f"k={k}" for k in rows["k"].drop_nulls().head(1)]
+    bar: dict[str, Any] = {"title": {"text": _with_points(wording.name("pair", measure), *sizes)}}
+    if is_log:
+        ticks = [tick for tick in LOG_TICKS if low <= math.log10(tick) <= high]
+        bar |= {"tickvals": [math.log10(tick) for tick in ticks], "ticktext": [f"{tick:g}" for tick in ticks]}
+    matrix = [[values.get((a, b)) for a in layers] for b in layers]
+    notes = [[note(a, b) for a in layers] for b in layers]
+    add_heatmap(figure, layers, layers, matrix, notes, bar, zmin=low, zmax=high)
     # Square cells, so that symmetric matrices look symmetric.
     figure.update_yaxes(scaleanchor="x", constrain="domain", showgrid=False)
     figure.update_xaxes(constrain="domain", showgrid=False)
@@ -106,7 +86,6 @@ def successive_chart(pairs: pl.DataFrame, run_id: str, measure: str) -> Chart:
     """A measure from each layer to the next with two standard errors, and where it is known the mean and two standard deviations
     with the tokens of one layer permuted; kept, removed and added dimensions come together."""
     rows = pairs.filter(pl.col("layer_b") == pl.col("layer_a") + 1, run_id=run_id).sort("layer_b")
-    told = _("Layers {a} and {b}: {value}")
     by_chance = _("tokens of one layer permuted")
     null: list[Point] = []
     series = []
@@ -119,7 +98,7 @@ def successive_chart(pairs: pl.DataFrame, run_id: str, measure: str) -> Chart:
         finite = rows.filter(pl.col("value").is_finite(), measure=one).select(columns)
         for layer, value, error, mean, null_spread in finite.iter_rows():
             lower, upper = (None, None) if error is None else (value - 2 * error, value + 2 * error)
-            note = told.format(a=layer - 1, b=layer, value=_with_error(value, error))
+            note = _("Layers {a} and {b}: {value}", a=layer - 1, b=layer, value=with_error(value, error))
             points.append(Point(layer, value, lower, upper, note=f"{name}\n{note}"))
             if one == measure and mean is not None:
                 spread = 2 * (null_spread or 0.0)
@@ -129,10 +108,7 @@ def successive_chart(pairs: pl.DataFrame, run_id: str, measure: str) -> Chart:
     if null:
         series.append(Series(by_chance, tuple(null), None, is_banded=True, is_named=False))
     n_points = max(rows.filter(measure=measure)["n_points"].to_list(), default=0)
-    y_title = _("{quantity} ({details})").format(
-        quantity=wording.name("pair", measure) if len(measures) == 1 else _("Dimensions"),
-        details=_(", ").join([wording.name("cloud", "one_per_type"), f"N={n_points:,}"]),
-    )
+    y_title = _with_points(wording.name("pair", measure) if len(measures) == 1 else _("Dimensions"), f"N={n_points:,}")
     last = max((point.x for line in series for point in line.points), default=1)
     return Chart(
         Axis(_("Block (from the layer before it to its own)"), 0.5, last + 0.5, whole_step(last)),
@@ -142,51 +118,25 @@ def successive_chart(pairs: pl.DataFrame, run_id: str, measure: str) -> Chart:
     )
 
 
-def colour_range(data: PairData) -> tuple[float, float]:
+def colour_range(measure: str, values: list[float]) -> tuple[float, float]:
     """0 to 2 for a displacement, where 2 is unrelated; else 0 to 1, wider where a cosine is negative.
 
     Dimensions have no upper limit: kept ones span 0 to the largest d2; common ones, in powers of ten, the smallest to a
     hundred times that, above which hardly anything is shared.
     """
-    if data.measure == "displacement":
+    if measure == "displacement":
         return 0.0, 2.0
-    values = [value for line in data.values for value in line if value is not None]
-    if data.measure == "common_dimension":
-        low = math.log10(min(values, default=1.0))
-        return low, low + 2
+    if measure == "common_dimension":
+        return min(values, default=0.0), min(values, default=0.0) + 2
     return min([0.0, *values]), max([1.0, *values])
 
 
-def _log_ticks(low: float, high: float) -> dict[str, list]:
-    ticks = [tick for tick in LOG_TICKS if low <= math.log10(tick) <= high]
-    return {"tickvals": [math.log10(tick) for tick in ticks], "ticktext": [f"{tick:g}" for tick in ticks]}
-
-
-def _pair_texts(data: PairData) -> list[list[str]]:
-    between = _("Layers {a} and {b}: {value}")
-    if data.measure == "information_imbalance":
-        between = _("From layer {a} to layer {b}: {value}")
-    return [
-        [
-            between.format(a=a, b=b, value=_with_error(value, error))
-            + ("" if null is None else _(" (by chance {null})").format(null=wording.number(null)))
-            for a, value, error, null in zip(data.layers, values, errors, nulls, strict=True)
-        ]
-        for b, values, errors, nulls in zip(data.layers, data.values, data.errors, data.nulls, strict=True)
-    ]
-
-
-def _with_error(value: float | None, error: float | None) -> str:
+def with_error(value: float | None, error: float | None) -> str:
     return wording.number(value) if error is None else f"{wording.number(value)} ± {error:.2g}"
 
 
-def _colour_title(data: PairData) -> str:
-    """The measure with its number of points and, if it has one, of neighbours."""
-    details = [wording.name("cloud", "one_per_type"), f"N={data.n_points:,}"]
-    if data.measure == "neighbour_overlap" and data.k is not None:
-        details.append(f"k={data.k}")
-    title = _("{quantity} ({details})")
-    return title.format(quantity=wording.name("pair", data.measure), details=_(", ").join(details))
+def _with_points(quantity: str, *sizes: str) -> str:
+    return _("{quantity} ({details})", quantity=quantity, details=[wording.name("cloud", "one_per_type"), *sizes])
 
 
 # --- distributions: shares of tokens in colours, layer by layer, and the median as a line --------------------------
@@ -195,42 +145,6 @@ OF_PAIRS = ("cosine",)
 """Quantities of pairs of tokens; all others belong to single tokens."""
 _MOST_GRID_BINS = 60
 """Bins of the common grid where the bins of layers differ."""
-
-
-@dataclass(frozen=True)
-class DistributionData:
-    """One quantity of one run; `shares[i][j]` is the share of layer j's tokens between edges i and i + 1."""
-
-    quantity: str
-    layers: list[int]
-    edges: list[float]
-    """Of the bins, ascending; common to all layers."""
-    shares: list[list[float]]
-    medians: list[float]
-    """Of each layer, interpolated within its bin."""
-    n_points: tuple[int, int]
-    """Fewest and most tokens (or pairs) counted at a layer."""
-    is_log: bool
-    """True where bins grow as powers do."""
-
-
-def distribution_points(distributions: pl.DataFrame, run_id: str, quantity: str) -> DistributionData:
-    """`distributions` are rows of layer_distributions; layers with different bins are counted on one grid."""
-    rows = distributions.filter(run_id=run_id, quantity=quantity).sort("layer", "bin_lower")
-    layers = [of_layer for _, of_layer in rows.group_by("layer", maintain_order=True) if of_layer["count"].sum()]
-    if not layers:
-        return DistributionData(quantity, [], [], [], [], (0, 0), False)
-    edges, is_log = _common_edges(layers)
-    totals = [int(of_layer["count"].sum()) for of_layer in layers]
-    return DistributionData(
-        quantity=quantity,
-        layers=[of_layer["layer"][0] for of_layer in layers],
-        edges=edges,
-        shares=np.column_stack([bin_shares(of_layer, edges) for of_layer in layers]).tolist(),
-        medians=[bin_median(of_layer) for of_layer in layers],
-        n_points=(min(totals), max(totals)),
-        is_log=is_log,
-    )
 
 
 def bin_shares(bins: pl.DataFrame, edges: Sequence[float]) -> np.ndarray:
@@ -250,25 +164,45 @@ def bin_median(bins: pl.DataFrame) -> float:
     return float(low + (high - low) * (counts.sum() / 2 - counts[:n].sum()) / counts[n])
 
 
-def distribution_figure(data: DistributionData) -> go.Figure:
-    of_pairs = data.quantity in OF_PAIRS
-    counted = _("pairs: {n}") if of_pairs else f"{wording.name('cloud', 'one_per_type')}, N={{n}}"
-    details = counted.format(n=wording.size_range(data.n_points))
-    y_title = _("{quantity} ({details})").format(
-        quantity=wording.name("quantity", data.quantity),
-        details=_(", ").join([details, *([_("log scale")] if data.is_log else [])]),
-    )
+def distribution_figure(distributions: pl.DataFrame, run_id: str, quantity: str) -> go.Figure:
+    """Of each layer the shares of its tokens, or pairs, within common bins, and the median; `distributions` are rows of
+    layer_distributions, layers with different bins are counted on one grid."""
+    rows = distributions.filter(run_id=run_id, quantity=quantity).sort("layer", "bin_lower")
+    found = [bins for _layer, bins in rows.group_by("layer", maintain_order=True) if bins["count"].sum()]
+    edges, is_log = _common_edges(found) if found else ([], False)
+    totals = [int(bins["count"].sum()) for bins in found] or [0]
+    size = wording.size_range((min(totals), max(totals)))
+    share, counted = _("Share of tokens"), f"{wording.name('cloud', 'one_per_type')}, N={size}"
+    if quantity in OF_PAIRS:
+        share, counted = _("Share of pairs"), _("pairs: {n}", n=size)
+    details = [counted, _("log scale")] if is_log else [counted]
+    y_title = _("{quantity} ({details})", quantity=wording.name("quantity", quantity), details=details)
     figure = axes_figure(wording.layer_axis(True), y_title, HEIGHT)
-    if not data.layers:
+    if not found:
         return with_message(figure, _("This run holds no such distribution."))
-    share = _("Share of pairs") if of_pairs else _("Share of tokens")
+    layers, medians = [bins["layer"][0] for bins in found], list(map(bin_median, found))
+    shares = np.column_stack([bin_shares(bins, edges) for bins in found]).tolist()
+    told = _("Layer {layer}, {low} to {high}: {share} (median: {median})")
+    notes = [
+        [
+            told.format(
+                layer=layer,
+                low=wording.number(low),
+                high=wording.number(high),
+                share=wording.share_text(part, 1),
+                median=wording.number(median),
+            )
+            for layer, part, median in zip(layers, parts, medians, strict=True)
+        ]
+        for (low, high), parts in zip(pairwise(edges), shares, strict=True)
+    ]
     bar = {"title": {"text": share}, "tickformat": ".1~%"}
-    add_heatmap(figure, data.layers, data.edges, data.shares, _share_texts(data), bar, zmin=0, name=share)
+    add_heatmap(figure, layers, edges, shares, notes, bar, zmin=0, name=share)
     # White on a dark edge is visible on every colour of the scale.
     for colour, width in ((TEXT, 5), ("#FFFFFF", 2.5)):
         figure.add_scatter(
-            x=data.layers,
-            y=data.medians,
+            x=layers,
+            y=medians,
             mode="lines",
             line={"color": colour, "width": width},
             name=_("median"),
@@ -276,28 +210,9 @@ def distribution_figure(data: DistributionData) -> go.Figure:
             showlegend=width > 4,
             hoverinfo="skip",
         )
-    figure.update_yaxes(showgrid=False)
-    if data.is_log:
-        figure.update_yaxes(type="log", tickvals=LOG_TICKS)
+    figure.update_yaxes(showgrid=False, **({"type": "log", "tickvals": LOG_TICKS} if is_log else {}))
     figure.update_xaxes(showgrid=False)
     return figure
-
-
-def _share_texts(data: DistributionData) -> list[list[str]]:
-    line = _("Layer {layer}, {low} to {high}: {share} (median: {median})")
-    return [
-        [
-            line.format(
-                layer=layer,
-                low=wording.number(low),
-                high=wording.number(high),
-                share=wording.share_text(share, 1),
-                median=wording.number(median),
-            )
-            for layer, share, median in zip(data.layers, shares, data.medians, strict=True)
-        ]
-        for low, high, shares in zip(data.edges[:-1], data.edges[1:], data.shares, strict=True)
-    ]
 
 
 def _common_edges(layers: list[pl.DataFrame]) -> tuple[list[float], bool]:

@@ -65,8 +65,7 @@ def speaking(language: str) -> Iterator[None]:
 
 def in_language(language: str, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """What a function says in `language`."""
-    with speaking(language):
-        return function(*args, **kwargs)
+    return speaking(language)(function)(*args, **kwargs)
 
 
 def ask_reader_by(ask: Callable[[], str], word_by: Callable[[str], NullTranslations]) -> None:
@@ -82,9 +81,9 @@ def _spoken_catalogue() -> NullTranslations:
 
 
 def _(message: str, plural: str = "", /, **parts: Any) -> str:
-    """An English message in the reader's language; the placeholders in it are filled afterwards, or at once by `parts`
-    where it counts: _("{n} run", "{n} runs", n=3). It is a `Text`: what it is filled with keeps its sources."""
-    return worded(Sentence(message, plural, **parts)) if plural else translated(message)
+    """An English message in the reader's language, filled with `parts` as a `Sentence` is, or by `format` where it is chosen
+    first: _("{n} run", "{n} runs", n=3). It is a `Text`: what it is filled with keeps its sources."""
+    return worded(Sentence(message, plural, **parts)) if parts else translated(message)
 
 
 def translated(message: str) -> str:
@@ -104,7 +103,7 @@ def catalogue(language: str) -> Catalog:
     for path in sorted((FOLDER / language / "LC_MESSAGES").glob("*.po")):
         with path.open("rb") as file:
             for message in read_po(file, locale=language):
-                if message.id and message.string:
+                if message.id:
                     merged.add(message.id, message.string)
     return merged
 
@@ -124,14 +123,13 @@ class Term:
     """What is not written in its place, as regular expressions; of English, whole words."""
 
     def name(self, language: str) -> str:
-        return self.ja if language == "ja" else self.en
+        return getattr(self, language)
 
     def meaning(self, language: str) -> str:
-        return self.meaning_ja if language == "ja" else self.meaning_en
+        return getattr(self, f"meaning_{language}")
 
 
 @cache
 def glossary() -> tuple[Term, ...]:
     with (FOLDER / "glossary.toml").open("rb") as file:
-        found = tomllib.load(file)["term"]
-    return tuple(Term(**one) for one in found)
+        return tuple(Term(**one) for one in tomllib.load(file)["term"])

@@ -394,11 +394,7 @@ def _show_chart(frame: pl.DataFrame, first: ChartChoice, number: int) -> None:
             y = _choose_column(_("Vertical"), columns, first.y or columns[0], f"query y {number}")
         groupings = [None, *grouping_columns(frame)]
         colour = _choose_column(_("Colour"), groupings, first.colour, f"query colour {number}")
-    try:
-        data = query_points(frame, ChartChoice(kind, x, y, colour))
-    except InputError as error:
-        st.info(escape(error))
-        return
+    data = query_points(frame, ChartChoice(kind, x, y, colour))
     with drawn:
         figure = query_chart.query_figure(data).update_layout(height=HEIGHT)
         pictures.plot(figure, f"query picture {number}")

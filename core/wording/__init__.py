@@ -58,9 +58,7 @@ def joined_sentences(texts: Iterable[str]) -> str:
     """The sentences as one text, with blanks between them where the language has some. Empty ones are skipped."""
     non_empty = [text for text in texts if text]
     return (
-        reduce(lambda before, after: _("{first} {second}").format(first=before, second=after), non_empty)
-        if non_empty
-        else ""
+        reduce(lambda before, after: _("{first} {second}", first=before, second=after), non_empty) if non_empty else ""
     )
 
 
@@ -68,7 +66,7 @@ def text_name(corpus: str, spoken: str, domain: str) -> str:
     """A text with its language and domain: `python-docs (English, technical reference)`. An unknown language is left out."""
     details = [] if spoken == "unknown" else [name("language", spoken)]
     details.append(name("domain", domain))
-    return _("{quantity} ({details})").format(quantity=corpus, details=_(", ").join(details))
+    return _("{quantity} ({details})", quantity=corpus, details=details)
 
 
 def layer_axis(same_depth: bool) -> str:
@@ -82,19 +80,19 @@ def dimension_axis(
 ) -> str:
     """The label of an axis of dimensions, with what they depend on: `Estimated dimension (d2, one per type, N=800)`."""
     inside = [estimator_symbol(estimator, n1, n2), *_points_named(cloud, n_points)]
-    return _("Estimated dimension ({details})").format(details=_(", ").join(inside))
+    return _("Estimated dimension ({details})", details=inside)
 
 
 def estimate_label(quantity: str, n_points: tuple[int, int] | None = None) -> str:
     """A dimension of a run summary with what it depends on: `largest inner dimension (d2, one per type, N=800)`."""
     details = _(", ").join([estimator_symbol("d2"), *_points_named("one_per_type", n_points)])
-    return _("{quantity} ({details})").format(quantity=quantity, details=details)
+    return _("{quantity} ({details})", quantity=quantity, details=details)
 
 
 def correlator_axis(correlator: str, cloud: str, n_points: tuple[int, int]) -> str:
     """The label of an axis of a correlator, with what it depends on: `Mean cosine of token pairs (one per type, N=800)`."""
     details = _(", ").join(_points_named(cloud, n_points))
-    return _("{quantity} ({details})").format(quantity=name("correlator", correlator), details=details)
+    return _("{quantity} ({details})", quantity=name("correlator", correlator), details=details)
 
 
 def _points_named(cloud: str, n_points: tuple[int, int] | None) -> list[str]:

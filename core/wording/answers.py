@@ -10,9 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from core import wording
 from core.analysis.intervals import reach_of_many
-from core.analysis.relation import MARGIN, LeaveOneOut, Relation, SpecificationCurve, WindowRelation
+from core.analysis.relation import MARGIN, Relation, SpecificationCurve, WindowRelation
 from core.analysis.units import FEWEST_EXPLORATORY, FEWEST_TEST
-from core.locale import _
+from core.locale import N_, _, translated
 from core.questions.generality import OrderTable, OverTasks, VerdictAgreement
 from core.questions.ranking_answer import Answer, specification_key
 from core.questions.ranking_question import Registration
@@ -24,49 +24,65 @@ from core.wording.labels import day, names_text, number, ranges, share_text, wit
 from core.wording.scores import p_value_text, row_benchmark_name
 from core.wording.verdicts import specification_name
 
+DIMENSIONS = N_(
+    {
+        "inner_max": "largest inner dimension",
+        "working": "working dimension",
+        "final": "final dimension before the norm",
+        "final_post_norm": "final dimension after the norm",
+        "embedding": "embedding dimension",
+    }
+)
+"""Keys of `core.questions.ranking_question.DIMENSIONS` in words, for use within a sentence."""
+DIRECTIONS = N_(
+    {
+        "negative": "smaller with better",
+        "positive": "larger with better",
+        "none": "no reliable direction",
+        "other": "about something else",
+    }
+)
+"""In which direction a published claim relates dimension and performance."""
+WORDS = N_(
+    {
+        "related_as_registered": "related as registered",
+        "related_other_way": "related the other way",
+        "hint": "a hint",
+        "not_related": "not related",
+        "cannot_tell": "cannot tell",
+    }
+)
+"""An answer, in one of five."""
+EXPLORATORY = N_(
+    {
+        "not_registered": "not registered for these models",
+        "no_sign": "the pilot expects no direction",
+        "after_scores": "the scores came before it was registered",
+        "dates_not_known": "the date of the scores is not stated",
+        "other_score": "not the registered score",
+        "other_dimension": "not the registered dimension",
+        "other_models": "fewer models than registered",
+    }
+)
+"""Why an answer does not test what was registered."""
+
 
 def dimension_name(dimension: str) -> str:
-    """A key of `core.questions.ranking_question.DIMENSIONS` in words, for use within a sentence."""
-    names = {
-        "inner_max": _("largest inner dimension"),
-        "working": _("working dimension"),
-        "final": _("final dimension before the norm"),
-        "final_post_norm": _("final dimension after the norm"),
-        "embedding": _("embedding dimension"),
-    }
-    return names[dimension]
+    return translated(DIMENSIONS[dimension])
 
 
 def direction_name(claim: Published) -> str:
-    """In which direction a published claim relates dimension and performance."""
-    return {
-        "negative": _("smaller with better"),
-        "positive": _("larger with better"),
-        "none": _("no reliable direction"),
-        "other": _("about something else"),
-    }[claim.direction]
-
-
-def answer_word(answer: Answer) -> str:
-    return word_of(answer.word)
+    return translated(DIRECTIONS[claim.direction])
 
 
 def word_of(key: str) -> str:
-    """One of five: `related as registered`, `related the other way`, `not related`, `cannot tell`, `a hint`."""
-    words = {
-        "related_as_registered": _("related as registered"),
-        "related_other_way": _("related the other way"),
-        "hint": _("a hint"),
-        "not_related": _("not related"),
-        "cannot_tell": _("cannot tell"),
-    }
-    return words[key]
+    return translated(WORDS[key])
 
 
 def headline_text(answer: Answer) -> str:
     """`Dimension and ladder_code (bits_per_byte): cannot tell (n = 18)`."""
     template = _("Dimension and {benchmark}: {word} (n = {n})")
-    return template.format(benchmark=benchmark_name(answer), word=answer_word(answer), n=answer.relation.n)
+    return template.format(benchmark=benchmark_name(answer), word=word_of(answer.word), n=answer.relation.n)
 
 
 def answer_text(answer: Answer) -> str:
@@ -86,10 +102,12 @@ def answer_text(answer: Answer) -> str:
 
 def claim_text(answer: Answer) -> str:
     """The answer without its numbers."""
-    if answer.group is None and answer.population.vetoed.height:
-        return _("Cannot tell: checks veto every comparable run.")
     if answer.group is None:
-        return _("Cannot tell: these models have no comparable runs.")
+        return (
+            _("Cannot tell: checks veto every comparable run.")
+            if answer.population.vetoed.height
+            else _("Cannot tell: these models have no comparable runs.")
+        )
     dimension, benchmark = dimension_name(answer.population.asked.dimension), benchmark_name(answer)
     if answer.word == "not_related":
         template = _("Not related within ±{margin}: {dimension} and score in {benchmark}")
@@ -100,7 +118,7 @@ def claim_text(answer: Answer) -> str:
     else:
         template = _("{word}: models with a smaller {dimension} tend to score better in {benchmark}")
     values = {"dimension": dimension, "benchmark": benchmark, "margin": shown(MARGIN, "g")}
-    word = answer_word(answer)
+    word = word_of(answer.word)
     return template.format(word=word[:1].upper() + word[1:], **values)
 
 
@@ -111,21 +129,18 @@ def goes_with_larger(answer: Answer) -> bool:
 
 def benchmark_name(answer: Answer) -> str:
     """The benchmark of the scores shown, or the registered one if no model has a score."""
-    shown, pilot = answer.population.benchmark, answer.population.pilot
-    if shown is not None:
-        return row_benchmark_name(shown)
-    if pilot is not None:
-        registered = pilot.benchmark
-        return wording.benchmark_name(registered.name, registered.metric, registered.n_shot, registered.filter)
-    return _("any benchmark")
+    population = answer.population
+    if population.benchmark is not None:
+        return row_benchmark_name(population.benchmark)
+    return _("any benchmark") if population.pilot is None else row_benchmark_name(population.pilot.benchmark)
 
 
 def relation_text(relation: Relation) -> str:
     """`Spearman's rho -0.12 [-0.50, 0.31], p = 0.58, n = 18`; where nobody registered it, with the corrected p."""
     if relation.rho is None and relation.n < FEWEST_EXPLORATORY:
-        return _("n = {n}, at least {fewest} needed").format(n=relation.n, fewest=FEWEST_EXPLORATORY)
+        return _("n = {n}, at least {fewest} needed", n=relation.n, fewest=FEWEST_EXPLORATORY)
     if relation.rho is None:
-        return _("no coefficient, n = {n}").format(n=relation.n)
+        return _("no coefficient, n = {n}", n=relation.n)
     p = p_value_text(relation.p)
     if relation.corrected_p is not None:
         p = _(
@@ -147,7 +162,7 @@ def coefficient_text(rho: float | None, lower: float | None = None, upper: float
 def _status_text(registration: Registration) -> str:
     if not registration.is_registered:
         return _("exploratory")
-    return _("registered {day}, before the scores").format(day=_day_text(registration))
+    return _("registered {day}, before the scores", day=_day_text(registration))
 
 
 def _day_text(registration: Registration) -> str:
@@ -176,72 +191,66 @@ def expectation_text(registration: Registration) -> str:
         whose = _("“{name}”, {day}").format(
             name=pilot.name, day=registration_day_text(registration) if by_pilot else _day_text(registration)
         )
-    text = _("Expectation ({whose}): {sign}.").format(whose=whose, sign=signs[registration.sign])
+    text = _("Expectation ({whose}): {sign}.", whose=whose, sign=signs[registration.sign])
     return wording.joined_sentences((text, exploratory_text(registration)))
 
 
 def registration_day_text(registration: Registration) -> str:
     """`registered in Workdim on 29 November 2026, dated 1 January 2020 by its author`: only the first counts."""
     if registration.by == "shipped":
-        return _("registered with Workdim, {day}").format(day=_day_text(registration))
-    text = _("registered in Workdim on {day}").format(day=_day_text(registration))
+        return _("registered with Workdim, {day}", day=_day_text(registration))
+    text = _("registered in Workdim on {day}", day=_day_text(registration))
     if registration.stated_date is None or registration.stated_date == registration.day:
         return text
-    dated = _("dated {day} by its author").format(day=day(registration.stated_date))
+    dated = _("dated {day} by its author", day=day(registration.stated_date))
     return _(", ").join((text, dated))
 
 
 def exploratory_text(registration: Registration) -> str:
     """Why an answer does not test what was registered; empty if it does."""
-    reasons = {
-        "not_registered": _("not registered for these models"),
-        "no_sign": _("the pilot expects no direction"),
-        "after_scores": _("the scores came before it was registered"),
-        "dates_not_known": _("the date of the scores is not stated"),
-        "other_score": _("not the registered score"),
-        "other_dimension": _("not the registered dimension"),
-        "other_models": _("fewer models than registered"),
+    given = [translated(EXPLORATORY[key]) for key in registration.exploratory if key in EXPLORATORY]
+    return _("Exploratory: {reasons}.", reasons=_("; ").join(given)) if given else ""
+
+
+UNDECIDED = N_(
+    {
+        "no_scores": "None of these models has this score.",
+        "base_scores": "Only base models have this score: it tests nothing here.",
+        "no_dimensions": "None of these models has this dimension.",
+        "one_value": "All values are equal: no order to compare.",
+        "too_few": "Fewer than {few} have both numbers: no coefficient.",
+        "stage": "Fewer than {test}: a first look, no test.",
+        "search": "Not registered, and p, corrected for all looks, is above 0.05.",
+        "interval_holds_zero": "Not registered, and the interval of rho holds 0, though p is small.",
+        "interval_too_wide": "With n = {n} we would detect only a |rho| of {detectable} or more; the 90 % interval "
+        "[{lower}, {upper}] is not within ±{margin}.",
+        "picked": "Not registered, and models picked by hand cannot be corrected for.",
+        "sources": "Sources contradict each other, and the answer depends on them.",
+        "no_direction": "No source says whether higher scores are better.",
     }
-    given = [reasons[key] for key in registration.exploratory if key in reasons]
-    return _("Exploratory: {reasons}.").format(reasons=_("; ").join(given)) if given else ""
+)
+"""Why no answer is possible."""
+OF_WINDOWS = UNDECIDED | N_(
+    {"no_scores": "None of these windows has a loss.", "no_dimensions": "None of these windows has this dimension."}
+)
 
 
 def undecided_lines(answer: Answer) -> list[str]:
     """Why no answer is possible: one line for each reason."""
-    relation = answer.relation
-    lines = {
-        "no_runs": "",
-        "no_scores": _("None of these models has this score."),
-        "base_scores": _("Only base models have this score: it tests nothing here."),
-        "no_dimensions": _("None of these models has this dimension."),
-        **sample_size_reasons(relation),
-        "picked": _("Not registered, and models picked by hand cannot be corrected for."),
-        "sources": _("Sources contradict each other, and the answer depends on them."),
-        "no_direction": _("No source says whether higher scores are better."),
-    }
-    return [lines.get(key, key) for key in answer.reasons]
+    return _reason_lines(answer.reasons, answer.relation, UNDECIDED)
 
 
-def sample_size_reasons(relation: Relation) -> dict[str, str]:
-    """Reason -> its line, for the reasons that follow from numbers alone, of models and of windows."""
-    too_wide = _(
-        "With n = {n} we would detect only a |rho| of {detectable} or more; the 90 % interval [{lower}, {upper}] is not "
-        "within ±{margin}."
-    )
-    return {
-        "one_value": _("All values are equal: no order to compare."),
-        "too_few": _("Fewer than {n} have both numbers: no coefficient.").format(n=FEWEST_EXPLORATORY),
-        "stage": _("Fewer than {n}: a first look, no test.").format(n=FEWEST_TEST),
-        "search": _("Not registered, and p, corrected for all looks, is above 0.05."),
-        "interval_holds_zero": _("Not registered, and the interval of rho holds 0, though p is small."),
-        "interval_too_wide": too_wide.format(
-            n=relation.n,
-            detectable=coefficient_text(relation.detectable),
-            lower=coefficient_text(relation.lower_90),
-            upper=coefficient_text(relation.upper_90),
-            margin=shown(MARGIN, "g"),
-        ),
+def _reason_lines(reasons: Iterable[str], relation: Relation, words: Mapping[str, str]) -> list[str]:
+    numbers = {
+        "n": relation.n,
+        "few": FEWEST_EXPLORATORY,
+        "test": FEWEST_TEST,
+        "detectable": coefficient_text(relation.detectable),
+        "lower": coefficient_text(relation.lower_90),
+        "upper": coefficient_text(relation.upper_90),
+        "margin": shown(MARGIN, "g"),
     }
+    return [translated(words[key]).format(**numbers) for key in reasons if key in words]
 
 
 def replicate_lines(answer: Answer) -> list[str]:
@@ -268,10 +277,9 @@ def exclusion_lines(answer: Answer) -> list[str]:
     )
     lines = [template.format(names=names_text(models)) for template, models in named if models]
     if population.n_variants:
-        variants = _("Not counted: earlier checkpoints, damaged networks ({n}).")
-        lines.append(variants.format(n=population.n_variants))
+        lines.append(_("Not counted: earlier checkpoints, damaged networks ({n}).", n=population.n_variants))
     if answer.n_base and relation.n:
-        lines.append(_("Not counted, as only their base model has the score: {n}.").format(n=answer.n_base))
+        lines.append(_("Not counted, as only their base model has the score: {n}.", n=answer.n_base))
     if answer.n_contradicting and "sources" not in answer.reasons:
         lines.append(
             _(
@@ -281,11 +289,9 @@ def exclusion_lines(answer: Answer) -> list[str]:
             )
         )
     if answer.group is not None and len(answer.group.dtypes) > 1:
-        line = _("The runs differ in number format: {formats}.")
-        lines.append(line.format(formats=_(", ").join(answer.group.dtypes)))
+        lines.append(_("The runs differ in number format: {formats}.", formats=answer.group.dtypes))
     if population.n_pilots > 1:
-        line = _("{n} pilots look at these models: each is a chance to find something.")
-        lines.append(line.format(n=population.n_pilots))
+        lines.append(_("{n} pilots look at these models: each is a chance to find something.", n=population.n_pilots))
     return lines
 
 
@@ -298,7 +304,7 @@ def detail_lines(answer: Answer) -> list[str]:
         n=relation.n, detectable=coefficient_text(relation.detectable)
     )
     return [
-        _("Kendall's tau-b {tau}, {p}.").format(tau=coefficient_text(relation.tau), p=p_value_text(relation.tau_p)),
+        _("Kendall's tau-b {tau}, {p}.", tau=coefficient_text(relation.tau), p=p_value_text(relation.tau_p)),
         *([] if "interval_too_wide" in answer.reasons else [detectable]),  # that reason says it
         *([given_size_text(relation)] if relation.partial.r or relation.strata.reason != "one_stratum" else []),
         within_strata_text(relation),  # of one stratum it also says why no coefficient is given size
@@ -308,39 +314,31 @@ def detail_lines(answer: Answer) -> list[str]:
 
 def influence_lines(answer: Answer) -> list[str]:
     """How far rho moves without one model, without one family, and by errors of measurement alone."""
-    relation = answer.relation
-    lines: list[str] = []
-    if relation.without_one is not None:
-        names = {model.run_id: model.name for model in answer.models}
-        template = _("Without any one model: rho {lowest} to {highest}, furthest without {name}.")
-        lines.append(_without_text(template, relation.without_one, names))
-    if relation.without_family is not None:
-        lines.append(without_family_text(relation.without_family))
+    relation, lines = answer.relation, list[str]()
+    names = {model.run_id: model.name for model in answer.models}
+    for template, effect in (
+        (_("Without any one model: rho {lowest} to {highest}, furthest without {name}."), relation.without_one),
+        (_("Without any one family: rho {lowest} to {highest}, furthest without {name}."), relation.without_family),
+    ):
+        if effect is None:
+            continue
+        told = [
+            template.format(
+                lowest=coefficient_text(effect.lowest),
+                highest=coefficient_text(effect.highest),
+                name=names.get(effect.moves_most, effect.moves_most),
+            )
+        ]
+        told += [_("The answer changes.")] if effect.changes else []
+        if effect.not_judged:
+            told.append(_("Too few models are left without: {names}.", names=names_text(effect.not_judged)))
+        lines.append(wording.joined_sentences(told))
     if relation.error_lower is not None:
-        template = _("Errors of measurement alone: rho {lower} to {upper}.")
         bounds = {"lower": coefficient_text(relation.error_lower), "upper": coefficient_text(relation.error_upper)}
-        told = template.format(**bounds)
-        is_paired = len(relation.errors_paired) == 2
-        independent = "" if is_paired else _("Unpaired ones count as independent between models.")
-        lines.append(wording.joined_sentences((told, independent)))
+        told = [_("Errors of measurement alone: rho {lower} to {upper}.", **bounds)]
+        told += [] if len(relation.errors_paired) == 2 else [_("Unpaired ones count as independent between models.")]
+        lines.append(wording.joined_sentences(told))
     return lines
-
-
-def without_family_text(family: LeaveOneOut) -> str:
-    """How far rho moves without one family, whether the answer changes, and which families are not judged."""
-    template = _("Without any one family: rho {lowest} to {highest}, furthest without {name}.")
-    not_judged = _("Too few models are left without: {names}.")
-    note = not_judged.format(names=names_text(family.not_judged)) if family.not_judged else ""
-    return wording.joined_sentences((_without_text(template, family, {}), note))
-
-
-def _without_text(template: str, influence: LeaveOneOut, names: Mapping[str, str]) -> str:
-    told = template.format(
-        lowest=coefficient_text(influence.lowest),
-        highest=coefficient_text(influence.highest),
-        name=names.get(influence.moves_most, influence.moves_most),
-    )
-    return wording.joined_sentences((told, _("The answer changes.") if influence.changes else ""))
 
 
 def given_size_text(relation: Relation) -> str:
@@ -353,14 +351,12 @@ def given_size_text(relation: Relation) -> str:
             "one_value": _("size leaves no order"),
         }
         return _no_coefficient_text(_("Given size"), reasons.get(partial.reason or ""))
-    template = _("Given parameters: r {r}, {p}, n = {n}.")
     r = coefficient_text(partial.r, partial.lower, partial.upper)
-    return template.format(r=r, p=p_value_text(partial.p), n=partial.n)
+    return _("Given parameters: r {r}, {p}, n = {n}.", r=r, p=p_value_text(partial.p), n=partial.n)
 
 
 def _no_coefficient_text(given: str, reason: str | None) -> str:
-    told = _("{given}: no coefficient ({reason}).")
-    return told.format(given=given, reason=reason or _("too few models"))
+    return _("{given}: no coefficient ({reason}).", given=given, reason=reason or _("too few models"))
 
 
 def within_strata_text(relation: Relation) -> str:
@@ -389,8 +385,7 @@ def specification_lines(curve: SpecificationCurve) -> list[str]:
         told = [] if relation.answer == curve.answer else [word_of(relation.answer)]
         told += [] if relation.rho is None else [coefficient_text(relation.rho)]
         if told:
-            told_of = _("{name}: {relation}")
-            lines.append(told_of.format(name=_name_of_specification(key), relation=_(", ").join(told)))
+            lines.append(_("{name}: {relation}", name=_name_of_specification(key), relation=told))
     return lines
 
 
@@ -416,9 +411,7 @@ def search_text(curve: SpecificationCurve) -> str:
 
 def place_text(windows: WindowRelation) -> str:
     """Where the dimension was measured: `inner layer 5`, `after the last block`."""
-    return (
-        _("after the last block") if windows.place == "final" else _("inner layer {layer}").format(layer=windows.layer)
-    )
+    return _("after the last block") if windows.place == "final" else _("inner layer {layer}", layer=windows.layer)
 
 
 def windows_text(windows: WindowRelation, run: Run) -> str:
@@ -438,8 +431,8 @@ def windows_text(windows: WindowRelation, run: Run) -> str:
         claim = _("Not related within ±{margin}: directions of a window ({place}) and how well {model} predicts it")
     else:
         claim = _("Cannot tell: directions of a window ({place}) and how well {model} predicts it")
-    template = _("{claim}: {numbers} (documents; {windows} windows); text {text}, protocol {protocol}.")
-    return template.format(
+    return _(
+        "{claim}: {numbers} (documents; {windows} windows); text {text}, protocol {protocol}.",
         claim=claim.format(place=place_text(windows), model=run.name, margin=shown(MARGIN, "g")),
         numbers=relation_text(relation),
         windows=relation.n_units,
@@ -450,7 +443,20 @@ def windows_text(windows: WindowRelation, run: Run) -> str:
 
 def windows_note_lines(windows: WindowRelation) -> list[str]:
     """Why no answer is possible, rho given the types, and the control."""
-    return [*_undecided_lines(windows.relation), _given_types_text(windows), *_control_lines(windows)]
+    relation, given = windows.relation, windows.given_types
+    lines = _reason_lines(relation.reasons, relation, OF_WINDOWS)
+    if given.r is None:
+        lines.append(_("Given the token types of a window: no coefficient."))
+    else:
+        r = coefficient_text(given.r, given.lower, given.upper)
+        lines.append(_("Given the token types of a window: r {r}, {p}.", r=r, p=p_value_text(given.p)))
+    if windows.shuffled is None:
+        return [*lines, _("Without a control of shuffled tokens: --controls measures it.")]
+    word, numbers = word_of(windows.shuffled.answer), relation_text(windows.shuffled)
+    lines.append(_("Control with shuffled tokens: {word}; {numbers}.", word=word, numbers=numbers))
+    if windows.difference is not None:
+        lines.append(_("Text less shuffled tokens: {difference}.", difference=coefficient_text(*windows.difference)))
+    return lines
 
 
 def windows_expectation_text() -> str:
@@ -459,34 +465,6 @@ def windows_expectation_text() -> str:
         "Exploratory. Published: the larger the dimension of a text, the larger its loss (arXiv 2501.10573; its estimators "
         "disagree: 0.51, 0.13, -0.46)."
     )
-
-
-def _undecided_lines(relation: Relation) -> list[str]:
-    lines = {
-        "no_scores": _("None of these windows has a loss."),
-        "no_dimensions": _("None of these windows has this dimension."),
-        **sample_size_reasons(relation),
-    }
-    return [lines[key] for key in relation.reasons if key in lines]
-
-
-def _given_types_text(windows: WindowRelation) -> str:
-    given = windows.given_types
-    if given.r is None:
-        return _("Given the token types of a window: no coefficient.")
-    template = _("Given the token types of a window: r {r}, {p}.")
-    return template.format(r=coefficient_text(given.r, given.lower, given.upper), p=p_value_text(given.p))
-
-
-def _control_lines(windows: WindowRelation) -> list[str]:
-    if windows.shuffled is None:
-        return [_("Without a control of shuffled tokens: --controls measures it.")]
-    template = _("Control with shuffled tokens: {word}; {numbers}.")
-    lines = [template.format(word=word_of(windows.shuffled.answer), numbers=relation_text(windows.shuffled))]
-    if windows.difference is not None:
-        template = _("Text less shuffled tokens: {difference}.")
-        lines.append(template.format(difference=coefficient_text(*windows.difference)))
-    return lines
 
 
 def readable_text(rows: Sequence[LayerCorrelatorRow], layer: int | None) -> str:
@@ -558,8 +536,8 @@ def served_text(rows: Iterable[LayerCorrelatorRow]) -> str:
     equal = [n for n, (value, error, _n) in behind.items() if n != best and value + of_pairs * error >= 0]
     if not equal or right - reach <= guess:
         return told
-    more = _("Not told apart from it: layers {layers}.").format(layers=_(", ").join(ranges(equal)))
-    return _("{first} {second}").format(first=told, second=more)
+    more = _("Not told apart from it: layers {layers}.", layers=ranges(equal))
+    return _("{first} {second}", first=told, second=more)
 
 
 def served_limits() -> str:
@@ -587,24 +565,24 @@ def pooled_relation_lines(comparison: OverTasks) -> list[str]:
         return []
     if pooled.n_tasks == 1:
         return [_("Only one task has enough models.")]
-    template = _("Over {n} tasks: mean rho {rho}; errors of tasks correlate by {shared}.")
     lines = [
-        template.format(
+        _(
+            "Over {n} tasks: mean rho {rho}; errors of tasks correlate by {shared}.",
             n=pooled.n_tasks,
             rho=coefficient_text(pooled.rho, pooled.lower, pooled.upper),
             shared=coefficient_text(pooled.error_correlation),
         )
     ]
     if comparison.n_recipes is not None:
-        lines.append(_("Each of the {n} recipes counts once.").format(n=comparison.n_recipes))
+        lines.append(_("Each of the {n} recipes counts once.", n=comparison.n_recipes))
     if pooled.p_differ is not None:
-        lines.append(_("Do tasks differ? {p} (Cochran's Q).").format(p=p_value_text(pooled.p_differ)))
+        lines.append(_("Do tasks differ? {p} (Cochran's Q).", p=p_value_text(pooled.p_differ)))
     if pooled.spread is None or pooled.further_lower is None or pooled.further_upper is None:
         lines.append(_("Fewer than four tasks: none is pooled."))
     else:
-        further = _("Spread between tasks: {spread} (Fisher's scale); a further task: {lower} to {upper}.")
         lines.append(
-            further.format(
+            _(
+                "Spread between tasks: {spread} (Fisher's scale); a further task: {lower} to {upper}.",
                 spread=coefficient_text(pooled.spread),
                 lower=coefficient_text(pooled.further_lower),
                 upper=coefficient_text(pooled.further_upper),
@@ -621,8 +599,8 @@ def concordance_text(order: OrderTable) -> str:
         if concordance.reason == "one_value":
             template = _("All values are equal: no order to compare.")
         return template.format(n=counted(len(order.columns), "scores"))
-    template = _("{n} models, {m} orders: Kendall's W {w}, {p} (0: unrelated, 1: one order).")
-    return template.format(
+    return _(
+        "{n} models, {m} orders: Kendall's W {w}, {p} (0: unrelated, 1: one order).",
         n=concordance.n,
         m=concordance.n_orders,
         w=coefficient_text(concordance.w, concordance.lower, concordance.upper),
@@ -637,10 +615,8 @@ def agreement_text(agreement: VerdictAgreement) -> str:
         return _("{claim}: no model with a clear verdict on two texts; unclear: {undecided}.").format(
             claim=claim, undecided=agreement.n_undecided
         )
-    template = _(
-        "{claim}: same on all texts for {same} of {n} models (95 %: {lower} to {upper}); unclear: {undecided}."
-    )
-    return template.format(
+    return _(
+        "{claim}: same on all texts for {same} of {n} models (95 %: {lower} to {upper}); unclear: {undecided}.",
         claim=claim,
         same=agreement.n_same,
         n=agreement.n_models,

@@ -20,7 +20,7 @@ from core.analysis.decision import (
     task_remark,
 )
 from core.analysis.units import FEWEST_TEST
-from core.locale import _
+from core.locale import N_, _, translated
 from core.pilots.saved import DIMENSIONS, Assumptions, Criterion, Rule, SavedRule, TaskName
 from core.questions.choice import PilotChoice
 from core.sources import shown
@@ -33,7 +33,7 @@ def criterion_name(resolved: ResolvedCriterion, bits: float | None = None) -> st
     """A criterion with what it was resolved to: `score in lambada_openai (acc, 0-shot)`, `memory at 8 bits`."""
     if resolved.benchmark is None:
         return unresolved_criterion_name(resolved.criterion, bits)
-    return _("score in {benchmark}").format(benchmark=row_benchmark_name(resolved.benchmark))
+    return _("score in {benchmark}", benchmark=row_benchmark_name(resolved.benchmark))
 
 
 def measured_criterion_name(resolved: ResolvedCriterion, n_points: tuple[int, int], bits: float | None = None) -> str:
@@ -46,10 +46,10 @@ def unresolved_criterion_name(criterion: Criterion, bits: float | None = None) -
     """A criterion as declared, before it meets data: its score is that of the benchmark it names, or of the task."""
     if criterion.of == "score":
         benchmark = criterion.benchmark
-        return _("score in {benchmark}").format(benchmark=task_name(benchmark)) if benchmark else _("score of the task")
+        return _("score in {benchmark}", benchmark=task_name(benchmark)) if benchmark else _("score of the task")
     name = wording.name("criterion", criterion.of)
     return (
-        _("{quantity} at {bits} bits").format(quantity=name, bits=shown(bits, "g"))
+        _("{quantity} at {bits} bits", quantity=name, bits=shown(bits, "g"))
         if criterion.of == "memory" and bits
         else name
     )
@@ -57,11 +57,7 @@ def unresolved_criterion_name(criterion: Criterion, bits: float | None = None) -
 
 def task_name(task: TaskName | Mapping[str, Any] | None) -> str:
     """A benchmark with its settings; `no task in particular` for None."""
-    if task is None:
-        return _("no task in particular")
-    if isinstance(task, TaskName):
-        return wording.benchmark_name(task.name, task.metric, task.n_shot, task.filter)
-    return row_benchmark_name(task)
+    return _("no task in particular") if task is None else row_benchmark_name(task)
 
 
 def value_text(quantity: str, value: float | None, assumptions: Assumptions | None = None) -> str:
@@ -69,14 +65,14 @@ def value_text(quantity: str, value: float | None, assumptions: Assumptions | No
     if value is None:
         return "–"
     if quantity == "parameters":
-        return _("{n} B").format(n=number(value / 1e9)) if value >= 1e9 else _("{n} M").format(n=number(value / 1e6))
+        return _("{n} B", n=number(value / 1e9)) if value >= 1e9 else _("{n} M", n=number(value / 1e6))
     if quantity == "memory":
         return amount(round(value))
     if quantity == "speed":
-        return _("{n} tokens/s").format(n=shown(value, ",.0f") if value >= 100 else number(value))
+        return _("{n} tokens/s", n=shown(value, ",.0f") if value >= 100 else number(value))
     if quantity == "price":
         currency = (assumptions or Assumptions()).currency
-        return _("{n} {currency}").format(n=shown(value, ",.0f") if value >= 100 else number(value), currency=currency)
+        return _("{n} {currency}", n=shown(value, ",.0f") if value >= 100 else number(value), currency=currency)
     return number(value)
 
 
@@ -99,9 +95,7 @@ def decision_text(decision: Decision, bits: float | None = None) -> str:
     standing, share = decision.standing, share_text(decision.share_first or 0.0)
     if not decision.candidates:
         return (
-            _("None of {n} models meets the thresholds.").format(n=decision.n)
-            if decision.n
-            else _("No model has all values.")
+            _("None of {n} models meets the thresholds.", n=decision.n) if decision.n else _("No model has all values.")
         )
     first, *others = decision.candidates
     if standing == "no_choice":
@@ -151,47 +145,53 @@ def pilot_text(answer: PilotChoice, bits: float | None = None) -> str:
 
 def missing_lines(answer: PilotChoice) -> list[str]:
     """Which models lack what, and the command that brings it."""
+    lacking = {
+        what: [one for one in answer.missing if one.what == what] for what in {one.what for one in answer.missing}
+    }
+    names = {what: names_text([one.model for one in found]) for what, found in lacking.items()}
+    benchmarks = {what: found[0].benchmark for what, found in lacking.items()}
     lines = []
-    if runs := [one.model for one in answer.missing if one.what == "run"]:
-        template = _("Not measured: {names}. Use `workdim measure MODEL`.")
-        lines.append(template.format(names=names_text(runs)))
-    if any(one.what == "text" for one in answer.missing):
+    if "run" in names:
+        lines.append(_("Not measured: {names}. Use `workdim measure MODEL`.", names=names["run"]))
+    if "text" in names:
         lines.append(_("These models share no measured text. Use `workdim compare MODEL MODEL --text FILE`."))
-    if without := [one.model for one in answer.missing if one.what == "loss"]:
-        template = _("Encoders have no loss: {names}. Bits per byte choose among the others.")
-        lines.append(template.format(names=names_text(without)))
-    if undirected := next((one.benchmark for one in answer.missing if one.what == "direction" and one.benchmark), None):
-        template = _("Better end unknown: {benchmark}. Import the column higher_is_better.")
-        lines.append(template.format(benchmark=row_benchmark_name(undirected)))
-    if unscored := [one for one in answer.missing if one.what == "score"]:
-        names = names_text([one.model for one in unscored])
-        template = _("No common score (missing: {names}): `workdim score MODEL --task FILE.jsonl` adds one.")
-        if any(one.is_encoder for one in unscored):
-            template = _("No common score (missing: {names}): `workdim scores import FILE` adds one, of encoders too.")
-        benchmark = ""
-        if asked := unscored[0].benchmark:
+    if "loss" in names:
+        lines.append(_("Encoders have no loss: {names}. Bits per byte choose among the others.", names=names["loss"]))
+    if undirected := benchmarks.get("direction"):
+        name = row_benchmark_name(undirected)
+        lines.append(_("Better end unknown: {benchmark}. Import the column higher_is_better.", benchmark=name))
+    if "score" in names:
+        asked = benchmarks["score"]
+        if asked:
             template = _("Without score in {benchmark}: {names}. Use `workdim scores import FILE` to add it.")
-            benchmark = row_benchmark_name(asked)
-        lines.append(template.format(names=names, benchmark=benchmark))
+        elif any(one.is_encoder for one in lacking["score"]):
+            template = _("No common score (missing: {names}): `workdim scores import FILE` adds one, of encoders too.")
+        else:
+            template = _("No common score (missing: {names}): `workdim score MODEL --task FILE.jsonl` adds one.")
+        lines.append(template.format(names=names["score"], benchmark=asked and row_benchmark_name(asked)))
     return lines
+
+
+UNTESTED = N_(
+    {
+        "own_task": "a task of your own",
+        "error": "other questions",
+        "one_text": "other texts",
+        "harm": "how often an answer does harm",
+    }
+)
 
 
 def untested_lines(answer: PilotChoice) -> list[str]:
     """What nothing here has tested, in one sentence; none where that does no harm."""
-    texts = {
-        "own_task": _("a task of your own"),
-        "error": _("other questions"),
-        "one_text": _("other texts"),
-        "harm": _("how often an answer does harm"),
-    }
-    untested = _("; ").join(texts[key] for key in answer.untested)
-    return [_("Untested: {what}.").format(what=untested)] if untested else []
+    untested = _("; ").join(translated(UNTESTED[key]) for key in answer.untested)
+    return [_("Untested: {what}.", what=untested)] if untested else []
 
 
 def _no_choice_text(decision: Decision, bits: float | None) -> str:
     """That one model is left because the others lack a value: `No choice: 1 of 2 has this score; missing: SmolLM2.`"""
     if not decision.excluded:
-        return _("No choice: {model} is the only model.").format(model=decision.candidates[0].name)
+        return _("No choice: {model} is the only model.", model=decision.candidates[0].name)
     names = names_text([excluded.candidate.name for excluded in decision.excluded], most=3)
     lacked = {excluded.criterion for excluded in decision.excluded}
     what = criterion_name(decision.criteria[lacked.pop()], bits) if len(lacked) == 1 else _("all that is asked")
@@ -207,8 +207,8 @@ def criteria_text(decision: Decision, told: str, bits: float | None = None) -> s
     weighing = {criterion_name(one, bits): share_text(one.share) for one in decision.criteria if one.share > 0}
     if not weighing or (len(weighing) == 1 and next(iter(weighing)) in told):
         return ""
-    names = [_("{name} ({share})").format(name=name, share=share) for name, share in weighing.items()]
-    return _("Criteria: {names}.").format(names=_(", ").join(names))
+    names = [_("{name} ({share})", name=name, share=share) for name, share in weighing.items()]
+    return _("Criteria: {names}.", names=names)
 
 
 def _change_text(decision: Decision, bits: float | None) -> str:
@@ -237,7 +237,7 @@ def standing_text(decision: Decision | None) -> str:
     if decision is None or decision.chosen is None:
         return "–"
     name = decision.chosen.name
-    return name if decision.standing == "choice" else _("{name} leads").format(name=name)
+    return name if decision.standing == "choice" else _("{name} leads", name=name)
 
 
 def model_name(decision: Decision, run_id: str) -> str:
@@ -256,38 +256,42 @@ def note_lines(decision: Decision) -> list[str]:
         weighing = [i for i, criterion in enumerate(decision.criteria) if criterion.share > 0]
         alike = [criterion_name(decision.criteria[i]) for i in weighing if is_equal_for_all(decision, i)]
         if alike:
-            lines.append(_("Alike in all models: {names}.").format(names=_(", ").join(alike)))
+            lines.append(_("Alike in all models: {names}.", names=alike))
     of_losses = [i for i, criterion in enumerate(decision.criteria) if criterion.criterion.of == "bits_per_byte"]
     if any((value := one.values[i]) and value.lower is not None for one in decision.candidates for i in of_losses):
         lines.append(_("Intervals of bits per byte are for differences between these models."))
     return [line for line in lines if line]
 
 
+REASONS = N_(
+    {
+        "one_left": "Only one model has all values: no choice.",
+        "tie": "Another model has the same weighted mean.",
+        "within_error": "Errors of models are taken as independent.",
+        "errors_unknown": "A value has no known error: how sure the first place is cannot be told.",
+        "threshold_within_error": "Its interval reaches across a threshold.",
+        "score_no_direction": "A score weighs nothing: which end is better is unclear.",
+        "some_lack_values": "Models without a value are left out.",
+        "other_task": "Learned on another task: only outcomes show whether it holds.",
+        "no_task": "Learned on a task, applied without scores.",
+    }
+)
+NO_WEIGHT = N_(
+    {
+        "dimension_few_models": "fewer than {n} models have it and this score",
+        "dimension_no_score": "there is no score",
+        "dimension_not_comparable": "text, tokenizer or protocol differ",
+        "dimension_use_class": "it supports no choice in this use class",
+    }
+)
+"""Why the dimension weighs nothing."""
+
+
 def reason_text(reason: str) -> str:
     """A reason of `Decision.reasons` in words; empty if `decision_text` says it already."""
-    weighs_nothing = _("The dimension weighs nothing: {why}.")
-    texts = {
-        "best_total": "",
-        "only_one": "",
-        "none_meets": "",
-        "none_known": "",
-        "one_left": _("Only one model has all values: no choice."),
-        "tie": _("Another model has the same weighted mean."),
-        "within_error": _("Errors of models are taken as independent."),
-        "errors_unknown": _("A value has no known error: how sure the first place is cannot be told."),
-        "threshold_within_error": _("Its interval reaches across a threshold."),
-        "dimension_few_models": weighs_nothing.format(
-            why=_("fewer than {n} models have it and this score").format(n=FEWEST_TEST)
-        ),
-        "dimension_no_score": weighs_nothing.format(why=_("there is no score")),
-        "dimension_not_comparable": weighs_nothing.format(why=_("text, tokenizer or protocol differ")),
-        "dimension_use_class": weighs_nothing.format(why=_("it supports no choice in this use class")),
-        "score_no_direction": _("A score weighs nothing: which end is better is unclear."),
-        "some_lack_values": _("Models without a value are left out."),
-        "other_task": _("Learned on another task: only outcomes show whether it holds."),
-        "no_task": _("Learned on a task, applied without scores."),
-    }
-    return texts.get(reason, reason)
+    if reason in NO_WEIGHT:
+        return _("The dimension weighs nothing: {why}.", why=translated(NO_WEIGHT[reason]).format(n=FEWEST_TEST))
+    return translated(REASONS[reason]) if reason in REASONS else ""
 
 
 def pareto_text(status: ParetoStatus, decision: Decision) -> str:
@@ -297,10 +301,10 @@ def pareto_text(status: ParetoStatus, decision: Decision) -> str:
     names = [model_name(decision, run_id) for run_id in status.dominated_by]
     by = names_text(names, most=2)
     if status.status == "dominated":
-        return _("dominated for sure: {names}").format(names=by)
+        return _("dominated for sure: {names}", names=by)
     if status.is_on_front:
-        return _("on the front, perhaps dominated: {names}").format(names=by)
-    return _("perhaps dominated: {names}").format(names=by)
+        return _("on the front, perhaps dominated: {names}", names=by)
+    return _("perhaps dominated: {names}", names=by)
 
 
 def exclusion_text(excluded: ExcludedCandidate, decision: Decision, assumptions: Assumptions) -> str:
@@ -308,7 +312,7 @@ def exclusion_text(excluded: ExcludedCandidate, decision: Decision, assumptions:
     resolved = decision.criteria[excluded.criterion]
     name, quantity = criterion_name(resolved, assumptions.bits), resolved.criterion.of
     if excluded.reason == "lacks":
-        return _("{model}: no {criterion}").format(model=excluded.candidate.name, criterion=name)
+        return _("{model}: no {criterion}", model=excluded.candidate.name, criterion=name)
     value = excluded.candidate.values[excluded.criterion]
     assert value is not None, "what misses a threshold has a value"
     low, high = resolved.criterion.at_least, resolved.criterion.at_most
@@ -334,21 +338,26 @@ def normalisation_text() -> str:
 # --- cost ------------------------------------------------------------------------------------------------------
 
 
+ASSUMPTIONS = N_(
+    {
+        "bits": "Bits per weight",
+        "cache_bits": "Bits per cached number",
+        "cache_share": "Width of unknown keys (share of hidden size)",
+        "context_tokens": "Tokens of context",
+        "requests": "Requests at once",
+        "overhead": "Memory on top, as a share",
+        "tokens_per_month": "Tokens read per month (millions)",
+        "utilisation": "Share of paid hours at work",
+        "price_per_hour": "Machine cost per hour",
+        "currency": "Currency",
+        "speeds": "Own speeds",
+    }
+)
+
+
 def assumption_name(key: str) -> str:
     """The name of a field of `Assumptions`."""
-    return {
-        "bits": _("Bits per weight"),
-        "cache_bits": _("Bits per cached number"),
-        "cache_share": _("Width of unknown keys (share of hidden size)"),
-        "context_tokens": _("Tokens of context"),
-        "requests": _("Requests at once"),
-        "overhead": _("Memory on top, as a share"),
-        "tokens_per_month": _("Tokens read per month (millions)"),
-        "utilisation": _("Share of paid hours at work"),
-        "price_per_hour": _("Machine cost per hour"),
-        "currency": _("Currency"),
-        "speeds": _("Own speeds"),
-    }[key]
+    return translated(ASSUMPTIONS[key])
 
 
 def speed_source_text(cost: Cost) -> str:
@@ -357,13 +366,13 @@ def speed_source_text(cost: Cost) -> str:
         return _("not known")
     if cost.speed_from == "own":
         return _("own figure")
-    return _("measured on {device}").format(device=cost.device or "–")
+    return _("measured on {device}", device=cost.device or "–")
 
 
 def cache_text(cost: Cost) -> str:
     """The size of the key-value cache: `0.12 GB`, with `(width assumed)` if the model does not state its keys."""
     text = value_text("memory", cost.cache_bytes)
-    return text if cost.is_cache_known else _("{value} (width assumed)").format(value=text)
+    return text if cost.is_cache_known else _("{value} (width assumed)", value=text)
 
 
 def cost_basis_text() -> str:
@@ -378,7 +387,7 @@ def cost_basis_text() -> str:
 
 def rule_name(saved: SavedRule) -> str:
     """A saved rule with its version: `Small and good enough, version 2`."""
-    return _("{name}, version {n}").format(name=saved.rule.name, n=saved.version)
+    return _("{name}, version {n}", name=saved.rule.name, n=saved.version)
 
 
 def rule_text(rule: Rule) -> str:
@@ -392,30 +401,28 @@ def rule_text(rule: Rule) -> str:
 def _criterion_text(criterion: Criterion, weight: float, assumptions: Assumptions) -> str:
     parts = [f"{unresolved_criterion_name(criterion, assumptions.bits)} {share_text(weight)}"]
     if criterion.at_least is not None:
-        parts.append(_("at least {value}").format(value=value_text(criterion.of, criterion.at_least, assumptions)))
+        parts.append(_("at least {value}", value=value_text(criterion.of, criterion.at_least, assumptions)))
     if criterion.at_most is not None:
-        parts.append(_("at most {value}").format(value=value_text(criterion.of, criterion.at_most, assumptions)))
+        parts.append(_("at most {value}", value=value_text(criterion.of, criterion.at_most, assumptions)))
     return _(", ").join(parts)
 
 
 def track_record_text(record: TrackRecord) -> str:
     """How often a rule was right: `right in 3 of 4 (95 %: 19 to 99 %); not known yet: 2`."""
     if record.lower is None or record.upper is None:
-        return (
-            _("no outcome known yet; choices: {n}").format(n=record.n_open) if record.n_open else _("not applied yet")
-        )
+        return _("no outcome known yet; choices: {n}", n=record.n_open) if record.n_open else _("not applied yet")
     right = _("right in {right} of {known} (95 %: {lower} to {upper})").format(
         right=record.n_right, known=record.n_known, lower=share_text(record.lower), upper=share_text(record.upper)
     )
-    not_known = _("not known yet: {n}").format(n=record.n_open)
+    not_known = _("not known yet: {n}", n=record.n_open)
     return _("; ").join([right, not_known]) if record.n_open else right
 
 
 def choice_text(choice: RuleChoiceRow) -> str:
     """What was chosen: `SmolLM2 among 24 models`."""
     if choice.model_id is None:
-        return _("none of {n} models").format(n=choice.n)
-    return _("{model} among {n} models").format(model=choice.model_id, n=choice.n_meeting)
+        return _("none of {n} models", n=choice.n)
+    return _("{model} among {n} models", model=choice.model_id, n=choice.n_meeting)
 
 
 def other_task_text(rule: Rule, benchmark: Mapping[str, Any] | None) -> str | None:

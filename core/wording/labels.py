@@ -12,6 +12,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import date
+from itertools import takewhile
 from pathlib import Path
 
 import polars as pl
@@ -46,7 +47,7 @@ def kind_text(kind: str, stack: str) -> str:
     kind_name = name("kind", kind)
     if stack == "main":
         return kind_name
-    return _("{quantity} ({details})").format(quantity=kind_name, details=name("stack", stack))
+    return _("{quantity} ({details})", quantity=kind_name, details=name("stack", stack))
 
 
 def control_name(pass_: str, model_seed: int | None) -> str:
@@ -54,19 +55,19 @@ def control_name(pass_: str, model_seed: int | None) -> str:
     pass_name = name("pass", pass_)
     if model_seed is None or PASSES[pass_].judges:
         return pass_name
-    return _("{name}, seed {seed}").format(name=pass_name, seed=model_seed)
+    return _("{name}, seed {seed}", name=pass_name, seed=model_seed)
 
 
 def pass_text(pass_: str, model_seed: int | None = None) -> str:
     """`control: random weights, seed 1`."""
-    return _("control: {name}").format(name=control_name(pass_, model_seed))
+    return _("control: {name}", name=control_name(pass_, model_seed))
 
 
 def estimator_name(estimator: str) -> str:
     """The estimator's name in a list of choices, with the scale that its key may state: `gride_8`."""
     skdim_name = _skdim_name(estimator)
     if skdim_name is not None:
-        return _("{method} (scikit-dimension)").format(method=skdim_name)
+        return _("{method} (scikit-dimension)", method=skdim_name)
     estimator, n1, n2 = _parsed_estimator(estimator, None, None)
     text = name("estimator", estimator)
     if estimator == "gride" and n1 is not None:
@@ -189,47 +190,36 @@ MAX_NAMES = 6
 
 def names_text(names: Sequence[str], most: int = MAX_NAMES) -> str:
     """The first names, and how many more there are: `a, b, 3 more`."""
-    more = [_("{count} more").format(count=counted(len(names) - most, "runs"))] if len(names) > most else []
+    more = [_("{count} more", count=counted(len(names) - most, "runs"))] if len(names) > most else []
     return _(", ").join([*names[:most], *more])
 
 
-FEWEST_TO_CUT = 3
-
-
-def distinguishing_names(
-    names: Sequence[str], fewest: int = FEWEST_TO_CUT, *, keeps_beginning: bool = False
-) -> list[str]:
+def distinguishing_names(names: Sequence[str], fewest: int = 3) -> list[str]:
     """The names without their common prefix and suffix of whole words, because charts have little room:
-    `ladder-128-base-step1500`, `ladder-128-lr-6e-3-step1500`, ... become `base`, `lr-6e-3`, ...
-
-    Fewer than `fewest` names stay whole. Of those that keep their beginning (family, size) only the suffix goes.
-    """
+    `ladder-128-base-step1500`, `ladder-128-lr-6e-3-step1500`, ... become `base`, `lr-6e-3`, ... Fewer than `fewest` stay whole."""
     if len(names) < fewest:
         return list(names)
-    all_parts = [re.split(r"(?<=[-_/ ])|(?=[-_/ ])", name) for name in names]
-    shortest = min(map(len, all_parts))
-    differing = (position for position in range(shortest) if len({parts[position] for parts in all_parts}) > 1)
-    start = 0 if keeps_beginning else next(differing, shortest)
-    end = next(
-        (position for position in range(shortest - start) if len({parts[-1 - position] for parts in all_parts}) > 1),
-        shortest - start,
-    )
-    cut = ["".join(parts[start : len(parts) - end]).strip("-_/ ") for parts in all_parts]
+    parts = [re.split(r"(?<=[-_/ ])|(?=[-_/ ])", name) for name in names]
+    start = _n_alike(parts)
+    end = _n_alike([of_name[start:][::-1] for of_name in parts])
+    cut = ["".join(of_name[start : len(of_name) - end]).strip("-_/ ") for of_name in parts]
     return cut if all(cut) and len(set(cut)) == len(set(names)) else list(names)
 
 
+def _n_alike(parts: Sequence[Sequence[str]]) -> int:
+    """How many parts all have in common at their beginning."""
+    return len(list(takewhile(lambda column: len(set(column)) == 1, zip(*parts, strict=False))))
+
+
 def distinct_short_names(names: Sequence[str], shorten: Callable[[str], str] = shortened_name) -> list[str]:
-    """Shortened names that stay distinct: if two became equal, what all have in common is left out first, and of those that
-    are equal still, the end that these have in common, or their beginning as well where that does not do."""
+    """Shortened names that stay distinct: if two became equal, what all have in common is left out first, and then what those
+    have that are equal still."""
     short = {name: shorten(name) for name in names}
     if len(set(short.values())) < len(short):
         short = dict(zip(names, map(shorten, distinguishing_names(names, fewest=2)), strict=True))
     for cut in [cut for cut, n in Counter(short.values()).items() if n > 1]:
         alike = [name for name in short if short[name] == cut]
-        apart = list(map(shorten, distinguishing_names(alike, fewest=2, keeps_beginning=True)))
-        if len({*apart}) < len(alike):
-            apart = list(map(shorten, distinguishing_names(alike, fewest=2)))
-        short |= zip(alike, apart, strict=True)
+        short |= zip(alike, map(shorten, distinguishing_names(alike, fewest=2)), strict=True)
     return [short[name] for name in names]
 
 
@@ -253,13 +243,13 @@ def _whole_words(cut: str) -> str:
 
 def layer_text(layer: int | None, n_layers: int) -> str:
     """A layer with its model's depth: `5 of 30`."""
-    return "–" if layer is None else _("{band} of {layers}").format(band=layer, layers=n_layers)
+    return "–" if layer is None else _("{band} of {layers}", band=layer, layers=n_layers)
 
 
 def _value_text(column: str, value: object) -> str:
     if column == "stack":
         return name("stack", str(value))
-    return _("seed {seed}").format(seed=value) if column == "seed" else str(value)
+    return _("seed {seed}", seed=value) if column == "seed" else str(value)
 
 
 # --- numbers -----------------------------------------------------------------------------------------------------
@@ -294,7 +284,7 @@ def share_text(share: float, digits: int = 0) -> str:
     """A share in percent: `40 %`, `0.4 %`; with one digit `40.3 %`, `0.43 %`."""
     percent = 100 * share
     is_small = 0.001 <= abs(percent) < 1  # less is none: nobody reads 1e-05 %
-    return _("{n} %").format(n=shown(percent, f".{1 + digits}g" if is_small else f".{digits}f"))
+    return _("{n} %", n=shown(percent, f".{1 + digits}g" if is_small else f".{digits}f"))
 
 
 def with_interval(value: float | None, lower: float | None, upper: float | None) -> str:
@@ -361,7 +351,7 @@ def duration(seconds: float | None) -> str:
     if seconds is None:
         return _("unknown")
     if seconds < 90:
-        return _("{n} s").format(n=max(1, round(seconds)))
+        return _("{n} s", n=max(1, round(seconds)))
     if seconds < 5400:
-        return _("{n} min").format(n=round(seconds / 60))
-    return _("{n} h").format(n=shown(seconds / 3600, ".1f"))
+        return _("{n} min", n=round(seconds / 60))
+    return _("{n} h", n=shown(seconds / 3600, ".1f"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Sequence
-from itertools import groupby
+from itertools import groupby, product
 from typing import Any
 
 from core import wording
@@ -41,41 +41,49 @@ MAX_LISTED_BLOCKS = 12
 """More blocks than this are shown as ranges."""
 
 
-REASONS = {
-    "not_verified": N_("Its loss is from the text that chose it, so too low: use --verify."),
-    "over_budget": N_("The upper limit of its loss is over the budget."),
-    "no_better_than_random": N_("One in ten random sets of its size loses less."),
-    "few_documents": N_("Fewer than eight documents: intervals say less of other texts."),
-    "few_random_sets": N_("Compared with all other sets of its size, fewer than 20."),
-    "budget_zero": N_("A budget of 0 allows only what certainly lowers the loss."),
-    "mixture": N_("Mixture of experts: memory falls by more than the work for a token."),
-    "short_windows": N_("Windows have fewer than 256 tokens: longer contexts are untested."),
-    "few_direction_tokens": N_("With a longer text fewer directions may suffice."),
-    "streamed": N_("Weights read block by block: attention, MLP and time were not measured."),
-    "no_sublayers": N_("This architecture's attention and MLP cannot be removed alone."),
-    "language_not_read": N_("The whole model hardly reads the other language: untested there."),
-    "not_healed": N_("It was not repaired."),
-    "healed_not_better": N_("Repair did not help on held-out text and was not used."),
-}
-OF_ABILITIES = {
-    "falls_": N_("Less than half of the right answers beyond chance are left: {ability}."),
-    "no_room_": N_("The whole model is too weak to show a fall: {ability}."),
-}
+REASONS = N_(
+    {
+        "not_verified": "Its loss is from the text that chose it, so too low: use --verify.",
+        "over_budget": "The upper limit of its loss is over the budget.",
+        "no_better_than_random": "One in ten random sets of its size loses less.",
+        "few_documents": "Fewer than eight documents: intervals say less of other texts.",
+        "few_random_sets": "Compared with all other sets of its size, fewer than 20.",
+        "budget_zero": "A budget of 0 allows only what certainly lowers the loss.",
+        "mixture": "Mixture of experts: memory falls by more than the work for a token.",
+        "short_windows": "Windows have fewer than 256 tokens: longer contexts are untested.",
+        "few_direction_tokens": "With a longer text fewer directions may suffice.",
+        "streamed": "Weights read block by block: attention, MLP and time were not measured.",
+        "no_sublayers": "This architecture's attention and MLP cannot be removed alone.",
+        "language_not_read": "The whole model hardly reads the other language: untested there.",
+        "not_healed": "It was not repaired.",
+        "healed_not_better": "Repair did not help on held-out text and was not used.",
+    }
+)
+OF_ABILITIES = N_(
+    {
+        "falls_": "Less than half of the right answers beyond chance are left: {ability}.",
+        "no_room_": "The whole model is too weak to show a fall: {ability}.",
+    }
+)
 """How the codes of reasons begin that say something of one of `ABILITIES`."""
 
 
-HEALING = {
-    "first_block": N_("Repair needs a block before the first that goes."),
-    "streamed": N_("Weights read block by block cannot be changed."),
-    "short_text": N_("Repair needs 8,192 tokens that choose."),
-    **dict.fromkeys(("no_stream", "norm_between", "mixture"), N_("Repair does not know this architecture.")),
-}
+HEALING = N_(
+    {
+        "first_block": "Repair needs a block before the first that goes.",
+        "streamed": "Weights read block by block cannot be changed.",
+        "short_text": "Repair needs 8,192 tokens that choose.",
+        **dict.fromkeys(("no_stream", "norm_between", "mixture"), N_("Repair does not know this architecture.")),
+    }
+)
 """Why a plan cannot be repaired."""
-MERGEKIT = {
-    "gguf": N_("mergekit does not read GGUF files: use --save-model."),
-    "healed": N_("A mergekit file cannot hold repaired weights: use --save-model."),
-    "configuration": N_("mergekit would copy a configuration that no longer fits: use --save-model."),
-}
+MERGEKIT = N_(
+    {
+        "gguf": "mergekit does not read GGUF files: use --save-model.",
+        "healed": "A mergekit file cannot hold repaired weights: use --save-model.",
+        "configuration": "mergekit would copy a configuration that no longer fits: use --save-model.",
+    }
+)
 """Why mergekit could not make the smaller model from a recipe."""
 
 
@@ -88,7 +96,7 @@ def plan_text(layer_plan: LayerPlan) -> str:
 
 
 def _without_text(row: PlanOutcomeRow, plan: PlanRow) -> str:
-    return _("Without {blocks}: {loss}.").format(blocks=blocks_text(row.blocks, plan.n_layers), loss=loss_text(row))
+    return _("Without {blocks}: {loss}.", blocks=blocks_text(row.blocks, plan.n_layers), loss=loss_text(row))
 
 
 def own_set_text(layer_plan: LayerPlan, told: BudgetResult | None = None) -> str:
@@ -105,16 +113,18 @@ def recipe_text(layer_plan: LayerPlan) -> str:
     return joined_sentences([plan_text(layer_plan), own_set_text(layer_plan)])
 
 
-ANSWERS = {
-    "unverified": N_("{name}: {k} of {n} blocks may go, not verified: {loss}"),
-    "ability_falls": N_("{name}: keep all {n} blocks, as {ability} falls from {before} to {after}"),
-    "no_better_than_random": N_("{name}: keep all {n} blocks, as one in ten random choices of {k} does less harm"),
-    "given": N_("{name}: keep all {n} blocks, as this set is not within the budget"),
-    "none": N_("{name}: keep all {n} blocks, as no set tried is within the budget"),
-    "unsure": N_("{name}: keep all {n} blocks, as the loss may exceed the budget"),
-    "less_time": N_("{name}: {k} of {n} blocks can go: {loss}, {less} less time"),
-    "fewer": N_("{name}: {k} of {n} blocks can go: {loss}, {less} fewer parameters"),
-}
+ANSWERS = N_(
+    {
+        "unverified": "{name}: {k} of {n} blocks may go, not verified: {loss}",
+        "ability_falls": "{name}: keep all {n} blocks, as {ability} falls from {before} to {after}",
+        "no_better_than_random": "{name}: keep all {n} blocks, as one in ten random choices of {k} does less harm",
+        "given": "{name}: keep all {n} blocks, as this set is not within the budget",
+        "none": "{name}: keep all {n} blocks, as no set tried is within the budget",
+        "unsure": "{name}: keep all {n} blocks, as the loss may exceed the budget",
+        "less_time": "{name}: {k} of {n} blocks can go: {loss}, {less} less time",
+        "fewer": "{name}: {k} of {n} blocks can go: {loss}, {less} fewer parameters",
+    }
+)
 """What to do, by the standing of the plan, and why."""
 
 
@@ -127,14 +137,14 @@ def plan_title_text(layer_plan: LayerPlan) -> str:
 def within_budget_text(layer_plan: LayerPlan, result: BudgetResult, budget: str) -> str:
     """How many blocks can go within a budget, with what is lost; `budget` is the budget in words, empty where it stands beside."""
     kind, values = _within_budget(layer_plan, result)
-    told = [_("{text}.").format(text=translated(ANSWERS[kind]).format(**values))]
+    told = [_("{text}.", text=translated(ANSWERS[kind]).format(**values))]
     if budget and kind in ("given", "none", "unsure"):
-        told.append(_("The budget is {budget}.").format(budget=budget))
+        told.append(_("The budget is {budget}.", budget=budget))
     if kind not in ("unverified", "less_time", "fewer"):
         told.append(_without_text(result.price or result.cheapest, layer_plan.plan))
     if kind == "unsure":
         most = share_harder_text(upper_limit(result.cheapest), 1)
-        told.append(_("Up to {most} harder is possible: a longer text tells.").format(most=most))
+        told.append(_("Up to {most} harder is possible: a longer text tells.", most=most))
     return joined_sentences(told)
 
 
@@ -162,18 +172,20 @@ def _within_budget(layer_plan: LayerPlan, result: BudgetResult) -> tuple[str, di
     return kind, values
 
 
-LOSSES = {
-    (True, False): N_("text {percent} harder to predict"),
-    (True, True): N_("text {percent} harder to predict after repair"),
-    (False, False): N_("text no harder to predict"),
-    (False, True): N_("text no harder to predict after repair"),
-}
+LOSSES = N_(
+    {
+        (True, False): "text {percent} harder to predict",
+        (True, True): "text {percent} harder to predict after repair",
+        (False, False): "text no harder to predict",
+        (False, True): "text no harder to predict after repair",
+    }
+)
 """By whether text gets harder to predict, and whether the blocks were made up for."""
 
 
 def loss_text(row: PlanOutcomeRow) -> str:
     """`text 11 % harder to predict (+0.104 [+0.081, +0.127] nats per token)`."""
-    return _("{loss} ({price} nats per token)").format(loss=worse_text(row), price=outcome_price_text(row))
+    return _("{loss} ({price} nats per token)", loss=worse_text(row), price=outcome_price_text(row))
 
 
 def worse_text(row: PlanOutcomeRow) -> str:
@@ -201,13 +213,13 @@ def share_harder_text(loss: float | None, digits: int = 0, *, in_cell: bool = Fa
     if share <= MOST_HARDER:
         return share_text(share, digits)
     most = share_text(MOST_HARDER)
-    return Text(">{}").format(most) if in_cell else _("over {share}").format(share=most)
+    return Text(">{}").format(most) if in_cell else _("over {share}", share=most)
 
 
 def healing_text(layer_plan: LayerPlan) -> str:
     """What the plan's own set loses before repair; empty if the plan is not repaired."""
     before = unhealed_price(layer_plan)
-    return "" if before is None else _("Before repair: {loss}.").format(loss=loss_text(before))
+    return "" if before is None else _("Before repair: {loss}.", loss=loss_text(before))
 
 
 def budget_lines(layer_plan: LayerPlan) -> list[str]:
@@ -256,8 +268,8 @@ def task_text(layer_plan: LayerPlan) -> str:
     row = next((row for row in layer_plan.outcomes if row.text == "task" and row.measure == "accuracy"), None)
     if row is None:
         return ""
-    return _("Right answers in the task: {points} points ({n} questions or groups).").format(
-        points=points_text(row), n=row.n_points
+    return _(
+        "Right answers in the task: {points} points ({n} questions or groups).", points=points_text(row), n=row.n_points
     )
 
 
@@ -287,13 +299,8 @@ def saving_lines(plan: PlanRow) -> list[str]:
 
 
 def note_lines(plan: PlanRow) -> list[str]:
-    """The reasons against the plan, then its cautions."""
-    return objection_lines(plan) + caution_lines(plan)
-
-
-def objection_lines(plan: PlanRow) -> list[str]:
-    """Why the plan is not recommended."""
-    return [reason_text(code) for code in plan.reasons if code in AGAINST_PLAN]
+    """Why the plan is not recommended, then its cautions."""
+    return [reason_text(code) for code in plan.reasons if code in AGAINST_PLAN] + caution_lines(plan)
 
 
 def caution_lines(plan: PlanRow) -> list[str]:
@@ -338,7 +345,7 @@ def estimate_lines(estimate: PlanEstimate) -> list[str]:
         line = _("Memory is short: weights ({size}) are read block by block, about {n} times.")
         lines.append(line.format(size=amount(estimate.weight_bytes), n=estimate.readings))
     if estimate.download_bytes:
-        lines.append(_("{size} are downloaded first.").format(size=amount(estimate.download_bytes)))
+        lines.append(_("{size} are downloaded first.", size=amount(estimate.download_bytes)))
     return [*lines, *(worded(note) for note in estimate.notes)]
 
 
@@ -346,19 +353,14 @@ def estimate_lines(estimate: PlanEstimate) -> list[str]:
 
 
 def blocks_text(blocks: Collection[int], n_layers: int) -> str:
-    """`blocks 4, 14, 15 (of 0 to 29)`."""
+    """`blocks 4, 14, 15 (of 0 to 29)`; many blocks as ranges `14–28`."""
     return _(
         "block {blocks} (of 0 to {last})",
         "blocks {blocks} (of 0 to {last})",
         n=counted(len(blocks), "plan_outcomes"),
-        blocks=block_numbers_text(blocks),
+        blocks=[str(n) for n in sorted(blocks)] if len(blocks) <= MAX_LISTED_BLOCKS else ranges(blocks),
         last=n_layers - 1,
     )
-
-
-def block_numbers_text(blocks: Collection[int]) -> str:
-    """`4, 14, 15`; many blocks as ranges `14–28`."""
-    return _(", ").join(map(str, sorted(blocks)) if len(blocks) <= MAX_LISTED_BLOCKS else ranges(blocks))
 
 
 def blocks_cell(row: PlanRow | PlanOutcomeRow) -> str:
@@ -404,15 +406,17 @@ def change_text(row: PlanOutcomeRow) -> str:
 def budget_text(plan: PlanRow) -> str:
     """`0.1 nats per token`, `lossless (...)`, or `2 points of the task`."""
     if plan.budget_unit == "points":
-        return _("{budget:g} points of the task").format(budget=plan.budget)
+        return _("{budget:g} points of the task", budget=plan.budget)
     return nats_text(plan.budget)
 
 
-NAMED_BUDGETS = {
-    "lossless": N_("lossless (at most 5 % harder to predict)"),
-    "noticeable": N_("noticeable (at most 25 % harder to predict)"),
-    "as-published": N_("as published (0.25 nats per token)"),
-}
+NAMED_BUDGETS = N_(
+    {
+        "lossless": "lossless (at most 5 % harder to predict)",
+        "noticeable": "noticeable (at most 25 % harder to predict)",
+        "as-published": "as published (0.25 nats per token)",
+    }
+)
 
 
 def nats_text(budget: float) -> str:
@@ -420,7 +424,7 @@ def nats_text(budget: float) -> str:
     for key, nats in BUDGETS.items():
         if math.isclose(budget, nats, rel_tol=1e-6):
             return translated(NAMED_BUDGETS[key])
-    return _("{budget:g} nats per token").format(budget=budget)
+    return _("{budget:g} nats per token", budget=budget)
 
 
 # --- what else was measured: harder texts, other choices, directions, a student, rules ---------------------------
@@ -472,7 +476,7 @@ def published_lines(layer_plan: LayerPlan) -> list[str]:
 def same_choice_lines(layer_plan: LayerPlan) -> list[str]:
     """The published rules that chose the plan's blocks, in a line; none where no rule did."""
     same = [rule_name(rule) for rule in rules_with_same_blocks(layer_plan)]
-    return [_("The same choice: {rules}.").format(rules=_(", ").join(same))] if same else []
+    return [_("The same choice: {rules}.", rules=same)] if same else []
 
 
 def control_lines(plan: PlanRow) -> list[str]:
@@ -485,9 +489,7 @@ def control_lines(plan: PlanRow) -> list[str]:
             ).format(limit=price_text(plan.random_10th), own=price_text(plan.same_windows))
         )
     if plan.sum_of_singles is not None and len(plan.blocks) > 1:
-        lines.append(
-            _("Its blocks alone: {total} nats per token in sum.").format(total=price_text(plan.sum_of_singles))
-        )
+        lines.append(_("Its blocks alone: {total} nats per token in sum.", total=price_text(plan.sum_of_singles)))
     return lines
 
 
@@ -509,9 +511,9 @@ def sibling_lines(sibling: Sibling | None, plan: PlanRow) -> list[str]:
     """The smaller model that was measured on the same text, in a line; none without one."""
     if sibling is None:
         return []
-    line = _("Smaller model of the family: {name}, {less} fewer parameters, {bits} bits per byte against {own}.")
     return [
-        line.format(
+        _(
+            "Smaller model of the family: {name}, {less} fewer parameters, {bits} bits per byte against {own}.",
             name=sibling.name,
             less=share_text(1 - sibling.parameters / plan.parameters_before),
             bits=number(sibling.bits_per_byte),
@@ -530,34 +532,37 @@ def readable_lines(layers: Sequence[LayerCorrelatorRow], plan: PlanRow) -> list[
     changes = [
         Text("{}: {} → {}").format(block, number(loss[block]), number(loss[block + 1])) for block in sorted(plan.blocks)
     ]
-    line = _("Readable loss before and after each of its blocks, in nats: {changes}.")
-    return [line.format(changes=_(", ").join(changes))]
+    return [_("Readable loss before and after each of its blocks, in nats: {changes}.", changes=changes)]
 
 
 def direction_lines(layer_plan: LayerPlan) -> list[str]:
     """How many directions each layer needs, and all layers at once: on held-out text, then for the task."""
-    return [line for text in ("held_out", "task") for line in _direction_lines_on(layer_plan, text)]
-
-
-def _direction_lines_on(layer_plan: LayerPlan, text: str) -> list[str]:
     lines = []
-    for rule in ("projection", "joint_projection"):
+    for text, rule in product(("held_out", "task"), ("projection", "joint_projection")):
         rows = layer_plan.of(text, "loss", rule)
         for layers in dict.fromkeys(tuple(row.blocks) for row in rows):
             chosen = next((row for row in rows if tuple(row.blocks) == layers and row.is_chosen), None)
-            where = _("all layers at once") if rule != "projection" else _("layer {layer}").format(layer=layers[0])
+            where = _("all layers at once") if rule != "projection" else _("layer {layer}", layer=layers[0])
             if text == "task":
-                where = _("task, {where}").format(where=where)
+                where = _("task, {where}", where=where)
             if chosen is None:
-                lines.append(_("{where}: no rank stays within the budget.").format(where=where))
+                lines.append(_("{where}: no rank stays within the budget.", where=where))
                 continue
-            random = [row for row in layer_plan.of(text, "loss", "random_subspace") if row.blocks == list(layers)]
-            line = _("{where}: {rank} directions suffice, {price} nats per token").format(
-                where=where, rank=chosen.rank, price=outcome_price_text(chosen)
-            )
-            if random:
-                line += _("; a random subspace: {price}").format(price=outcome_price_text(random[0]))
-            lines.append(line)
+            price = outcome_price_text(chosen)
+            told = [
+                _(
+                    "{where}: {rank} directions suffice, {price} nats per token",
+                    where=where,
+                    rank=chosen.rank,
+                    price=price,
+                )
+            ]
+            told += [
+                _("; a random subspace: {price}", price=outcome_price_text(row))
+                for row in layer_plan.of(text, "loss", "random_subspace")
+                if row.blocks == list(layers)
+            ][:1]
+            lines.append(Text("").join(told))
     return lines
 
 
@@ -600,7 +605,7 @@ def sufficient_directions_text(layer_plan: LayerPlan, points: Sequence[LayerDire
     )
     if not d2:
         return line
-    d2_line = _("d2 of the same tokens reads {least} to {most} there.").format(least=min(d2), most=max(d2))
+    d2_line = _("d2 of the same tokens reads {least} to {most} there.", least=min(d2), most=max(d2))
     return wording.joined_sentences((line, d2_line))
 
 

@@ -6,7 +6,7 @@ Names are declared with the fields: of columns in core.tables, of the request an
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -40,16 +40,18 @@ from core.wording.labels import (
 )
 from core.wording.verdicts import badge_text, verdict_marks
 
-TITLES = {
-    "run": N_("Run"),
-    "model": N_("Model"),
-    "text": N_("Text"),
-    "protocol": N_("Protocol"),
-    "tokens": N_("Tokens asked for, read and left out"),
-    "machine": N_("Machine, memory, time"),
-    "programs": N_("Programs"),
-    "request": N_("Request"),
-}
+TITLES = N_(
+    {
+        "run": "Run",
+        "model": "Model",
+        "text": "Text",
+        "protocol": "Protocol",
+        "tokens": "Tokens asked for, read and left out",
+        "machine": "Machine, memory, time",
+        "programs": "Programs",
+        "request": "Request",
+    }
+)
 """Section -> its title, in display order."""
 PREFIXES = {
     "config.protocol.": "protocol",
@@ -90,17 +92,19 @@ KINDS = {field: values for _section, field, _name, values, _unit in _DECLARED if
 """Fields whose values have names in `wording.name`, and the kind of these names."""
 BYTES = tuple(field for _section, field, _name, _values, unit in _DECLARED if unit == "bytes")
 """Fields that count bytes."""
-CONDITIONS = {
-    "pass": N_("kind of pass"),
-    "kind": N_("kind of model"),
-    "stack": N_("part of the model"),
-    "tokenizer_hash": N_("tokenizer"),
-    "words_hash": N_("words"),
-    "corpus_id": N_("text"),
-    "protocol_hash": N_("protocol, seed or version"),
-    "dtype": N_("number format"),
-    "n_points": N_("number of points (N)"),
-}
+CONDITIONS = N_(
+    {
+        "pass": "kind of pass",
+        "kind": "kind of model",
+        "stack": "part of the model",
+        "tokenizer_hash": "tokenizer",
+        "words_hash": "words",
+        "corpus_id": "text",
+        "protocol_hash": "protocol, seed or version",
+        "dtype": "number format",
+        "n_points": "number of points (N)",
+    }
+)
 """What must be equal in runs whose dimensions are compared."""
 ABSENT = "–"
 
@@ -144,7 +148,7 @@ def field_name(field: str) -> str:
     if field in NAMES:
         return translated(NAMES[field])
     if column == "phase_seconds":
-        return _("time: {phase}").format(phase=wording.phase_name(part))
+        return _("time: {phase}", phase=wording.phase_name(part))
     return part if column == "library_versions" and part else field
 
 
@@ -163,7 +167,7 @@ def field_text(field: str, value: Any) -> str:
     if field in BYTES and isinstance(value, int):
         return amount(value)
     if field.startswith("phase_seconds") and isinstance(value, (int, float)):
-        return _("{seconds} s").format(seconds=shown(value, ".1f"))
+        return _("{seconds} s", seconds=shown(value, ".1f"))
     if isinstance(value, int):
         return str(value) if field.endswith("seed") else shown(value, ",")
     return shown(value, ".4g") if isinstance(value, float) else str(value)
@@ -247,14 +251,14 @@ def checks_text(run: Run) -> str:
     """The worst outcome of the checks of a run; of a veto, also the checks."""
     outcome = wording.outcome_name(run.worst_check)
     names = wording.names("check", run.vetoed_by or []).values()
-    return _("{outcome}: {checks}").format(outcome=outcome, checks=_(", ").join(names)) if names else outcome
+    return _("{outcome}: {checks}", outcome=outcome, checks=names) if names else outcome
 
 
 # --- groups ----------------------------------------------------------------------------------------------------
 
 
-READ, LONGEST_TEXT = 30, 20
-"""Letters that are read of a group's name in a list of the screen, and that its text may take of them."""
+LONGEST_TEXT = 20
+"""Letters of the text in the name of a group in a list."""
 
 
 def group_name(group: RankingGroup) -> str:
@@ -263,19 +267,18 @@ def group_name(group: RankingGroup) -> str:
 
 
 def group_names(groups: Sequence[RankingGroup]) -> list[str]:
-    """Names that tell groups apart where only their beginnings are read: the text first, without its middle if it is long,
-    what all have in common last, and before names that begin alike stands the first model."""
+    """Names for a list, which shows their beginnings: the text first, without its middle if it is long, and before names that
+    are alike the first model."""
     parts = [_group_parts(group) for group in groups]
     texts = distinct_short_names(
         [text for _kind, text, *_more in parts], lambda name: shortened_name(name, LONGEST_TEXT)
     )
-    named = [[kind, text, *more] for text, (kind, _whole, *more) in zip(texts, parts, strict=True)]
-    common = set.intersection(*map(set, named)) if len(named) > 1 else set()
-    names = [_(", ").join(sorted((text, kind, *more), key=common.__contains__)) for kind, text, *more in named]
+    names = [_(", ").join([text, kind, *more]) for text, (kind, _whole, *more) in zip(texts, parts, strict=True)]
     models = distinct_short_names([one.rows["name"][0] for one in groups], lambda name: shortened_name(name, 16))
-    first = [_("{model} …: {group}").format(model=model, group=name) for model, name in zip(models, names, strict=True)]
-    beginnings = [name[:READ] for name in names]
-    return [longer if beginnings.count(name[:READ]) > 1 else name for name, longer in zip(names, first, strict=True)]
+    return [
+        _("{model} …: {group}", model=model, group=name) if names.count(name) > 1 else name
+        for model, name in zip(models, names, strict=True)
+    ]
 
 
 def _group_parts(group: RankingGroup) -> list[str]:
@@ -291,7 +294,7 @@ def group_models_text(group: RankingGroup) -> str:
 
 def group_advice_text(other: OtherGroup) -> str:
     """Why a group cannot be compared with the one shown, and what would change that."""
-    difference = _("Another {what}.").format(what=conditions_text(other.differing_keys))
+    difference = _("Another {what}.", what=conditions_text(other.differing_keys))
     return wording.joined_sentences([difference, *ways_out(other.differing_keys)])
 
 
@@ -306,8 +309,7 @@ def why_apart_lines(runs: pl.DataFrame) -> list[str]:
     )
     if not vetoed.is_empty():
         names = names_text(vetoed["name"].unique(maintain_order=True).to_list())
-        template = _("Vetoed by a check: {names}. See Compare, Checks.")
-        lines.append(template.format(names=names))
+        lines.append(_("Vetoed by a check: {names}. See Compare, Checks.", names=names))
     return lines
 
 
@@ -346,7 +348,7 @@ def comparison_text(comparison: Comparison) -> str:
     losses = template.format(text=ordered[0].run.corpus_name, models=_(", ").join(told))
     if len(ordered) > 2:
         return losses
-    better = _("{text}.").format(text=better_text(comparison))
+    better = _("{text}.", text=better_text(comparison))
     return wording.joined_sentences((better, losses, difference_text(comparison.differences[0].loss)))
 
 
@@ -388,7 +390,7 @@ def _shape_text(comparison: Comparison) -> str:
         return wording.joined_sentences((lead, _("Peak dimensions do not compare either; their layers do.")))
     names = model_labels(comparison)
     told = _(", ").join(f"{names[one.run.run_id]} {dimension_text(one)}" for one in comparison.models)
-    return wording.joined_sentences((lead, _("Largest inner dimension: {models}.").format(models=told)))
+    return wording.joined_sentences((lead, _("Largest inner dimension: {models}.", models=told)))
 
 
 def left_out_lines(comparison: Comparison) -> list[str]:
@@ -401,8 +403,7 @@ def left_out_lines(comparison: Comparison) -> list[str]:
             _("Encoders have no loss.") if comparison.points else _("Encoders have no loss: only their shapes compare.")
         )
     elif without:
-        template = _("{names}: encoders have no loss, only their shapes compare.")
-        lines.append(template.format(names=_(", ").join(without)))
+        lines.append(_("{names}: encoders have no loss, only their shapes compare.", names=without))
     by_reason: dict[tuple[str, ...], list[str]] = {}
     for one in comparison.compares:
         if one.what == "bits_per_byte" and not one.may and one.base.loss and one.other.loss:
@@ -411,7 +412,7 @@ def left_out_lines(comparison: Comparison) -> list[str]:
         reasons = dict.fromkeys(key for reasons in by_reason for key in reasons)
         return [
             *lines,
-            _("Their losses do not compare, because they differ in: {what}.").format(what=conditions_text(reasons)),
+            _("Their losses do not compare, because they differ in: {what}.", what=conditions_text(reasons)),
         ]
     template = _("Losses of {names} do not compare, because they differ in: {what}.")
     return lines + [
@@ -425,6 +426,15 @@ def dimension_text(model: ComparedModel) -> str:
     return "–" if model.dimension is None else interval_of(model.dimension, "inner_max")
 
 
+INTERVALS = N_(
+    {
+        "document": "95 % intervals over {n} documents, paired.",
+        "block": "95 % intervals over {n} blocks of windows, paired; they say less of other texts.",
+    }
+)
+"""What intervals of a loss rest on."""
+
+
 def comparison_note_lines(comparison: Comparison) -> list[str]:
     """What the intervals rest on, and what may be compared, each once."""
     names = model_labels(comparison)
@@ -435,34 +445,37 @@ def comparison_note_lines(comparison: Comparison) -> list[str]:
             f"{names[one.other.run.run_id]} {with_interval(one.loss.value, one.loss.lower, one.loss.upper)}"
             for one in comparison.differences
         ]
-        lines.append(_("{name} less each other: {differences}.").format(name=first, differences=_(", ").join(told)))
-    lines += interval_lines(comparison)
+        lines.append(_("{name} less each other: {differences}.", name=first, differences=told))
+    units = {one.loss.unit: one.loss.n for one in comparison.differences if one.loss.n}
+    lines += [translated(INTERVALS[unit]).format(n=n) for unit, n in units.items()]
     if len({model.run.tokenizer_hash for model in comparison.by_loss}) > 1:
         lines.append(_("Windows begin alike; longer tokens reach a little further."))
     return [*lines, *not_compared_lines(comparison)]
 
 
-def interval_lines(comparison: Comparison) -> list[str]:
-    """What the intervals rest on; nothing where there are none."""
-    units = {one.loss.unit: one.loss.n for one in comparison.differences if one.loss.n}
-    texts = {
-        "document": _("95 % intervals over {n} documents, paired."),
-        "block": _("95 % intervals over {n} blocks of windows, paired; they say less of other texts."),
-    }
-    return [texts[unit].format(n=n) for unit, n in units.items()]
-
-
 def not_compared_lines(comparison: Comparison) -> list[str]:
-    """What is to be known before two numbers are held against each other, beside the answer."""
-    left_out = left_out_lines(comparison) if comparison.differences else []  # else the answer begins with them
-    return [*left_out, *compares_lines(comparison)]
+    """What is to be known before two numbers are held against each other, beside the answer: whether dimensions may be compared
+    with the first model's, those of one reason together."""
+    lines = left_out_lines(comparison) if comparison.differences else []  # else the answer begins with them
+    first, *_others = names = model_labels(comparison)
+    by_sentence: dict[str, list[str]] = {}
+    for one in comparison.compares:
+        if one.what == "dimension":
+            by_sentence.setdefault(comparability_text(one), []).append(names[one.other.run.run_id])
+    if len(names) == 2:
+        return [*lines, *by_sentence]
+    template = _("{first} and {names}: {what}")
+    return lines + [
+        template.format(first=names[first], names=_(", ").join(others), what=what)
+        for what, others in by_sentence.items()
+    ]
 
 
 def brief_text(comparison: Comparison) -> str:
     """`not_compared_lines` in one line without reasons; empty where all compare, and where the answer says so itself."""
     by_loss, names = {one.run.run_id for one in comparison.by_loss}, model_labels(comparison)
     left_out = [name for run_id, name in names.items() if run_id not in by_loss] if comparison.differences else []
-    told = [_("Not compared by loss: {names}.").format(names=_(", ").join(left_out))] if left_out else []
+    told = [_("Not compared by loss: {names}.", names=left_out)] if left_out else []
     if comparison.points == "one_per_word":
         told.append(_("Dimensions compare on words only."))
     elif comparison.points is None and comparison.differences:
@@ -470,43 +483,16 @@ def brief_text(comparison: Comparison) -> str:
     return wording.joined_sentences((*told, _("Why: under Verdicts and numbers."))) if told else ""
 
 
-def compares_lines(comparison: Comparison) -> list[str]:
-    """Whether dimensions may be compared with the first model's, those of one reason together."""
+def comparison_columns(comparison: Comparison) -> dict[str, Callable[[ComparedModel], str]]:
+    """The table of the models compared: head -> the cell of a model."""
     names = model_labels(comparison)
-    by_sentence: dict[str, list[str]] = {}
-    for one in comparison.compares:
-        if one.what == "dimension":
-            by_sentence.setdefault(comparability_text(one), []).append(names[one.other.run.run_id])
-    first = names[comparison.models[0].run.run_id]
-    if len(comparison.models) == 2:
-        return list(by_sentence)
-    template = _("{first} and {names}: {what}")
-    return [template.format(first=first, names=_(", ").join(others), what=what) for what, others in by_sentence.items()]
-
-
-def comparison_heads(comparison: Comparison) -> Sequence[str]:
-    """The heads of `comparison_rows`."""
     points = wording.name("cloud", comparison.points or "one_per_type")
-    return (
-        _("Model"),
-        _("Bits per byte"),
-        _("Largest inner dimension, {points}").format(points=points),
-        _("N (points)"),
-    )
-
-
-def comparison_rows(comparison: Comparison) -> list[tuple[str, str, str, str]]:
-    """A line for each model, in the order of comparison."""
-    names = model_labels(comparison)
-    return [
-        (
-            names[model.run.run_id],
-            loss_text(model.loss),
-            dimension_text(model),
-            "–" if model.dimension is None else f"{model.dimension.n_points:,}",
-        )
-        for model in comparison.models
-    ]
+    return {
+        _("Model"): lambda model: names[model.run.run_id],
+        _("Bits per byte"): lambda model: loss_text(model.loss),
+        _("Largest inner dimension, {points}", points=points): dimension_text,
+        _("N (points)"): lambda model: "–" if model.dimension is None else f"{model.dimension.n_points:,}",
+    }
 
 
 # --- what a report of measurements leaves open, and says nowhere else --------------------------------------------
@@ -554,7 +540,7 @@ def _sample(text: pl.DataFrame) -> Iterator[Limit]:
     size = wording.size_range((min(sizes), max(sizes))) if sizes else "–"
     yield (
         _("Is this the dimension of the whole vocabulary?"),
-        _("d2 rises with N: all values belong to N={size}.").format(size=size),
+        _("d2 rises with N: all values belong to N={size}.", size=size),
     )
     fewest = text["n_sequences"].min()
     if isinstance(fewest, int) and fewest < ENOUGH_WINDOWS:
@@ -582,9 +568,7 @@ def _tokenizers(text: pl.DataFrame, words: Sequence[RankingGroup]) -> Iterator[L
 def _models(text: pl.DataFrame) -> Iterator[Limit]:
     """Weights that are not a base model's, models without a final norm, and formats that differ."""
     relations = [
-        _("{name}: {relation}").format(
-            name=shortened_name(run.name), relation=wording.name("relation", run.base_relation)
-        )
+        _("{name}: {relation}", name=shortened_name(run.name), relation=wording.name("relation", run.base_relation))
         for run in records(text.unique("model_id", maintain_order=True), Run)
         if run.base_relation is not None
     ]
@@ -593,9 +577,8 @@ def _models(text: pl.DataFrame) -> Iterator[Limit]:
         yield _("Do the numbers hold for the base models?"), told.format(relations=names_text(relations, MOST_NAMES))
     bare = text.filter(pl.col("qualifiers").list.contains("no_final_norm").fill_null(False))
     if bare.height:
-        told = _("No. Without a final norm: {names}.")
         names = _names(set(ids_of(bare)), text)
-        yield _("Are the final states of all models alike?"), told.format(names=names)
+        yield _("Are the final states of all models alike?"), _("No. Without a final norm: {names}.", names=names)
     dtypes = sorted(text["dtype"].unique().to_list())
     if len(dtypes) > 1:
         told = _("Number formats differ ({dtypes}); the effect was not measured.")
@@ -635,8 +618,8 @@ def network_text(card: Preflight) -> str:
         kind_text(card.kind, card.stack or "main") if card.kind else None,
         card.stored_format,
         card.stored_dtype,
-        _("measured in {dtype}").format(dtype=card.dtype),
-        _("licence: {name}").format(name=card.licence or _("unknown")),
+        _("measured in {dtype}", dtype=card.dtype),
+        _("licence: {name}", name=card.licence or _("unknown")),
         _("weights read block by block") if card.streamed else None,
     )
     return _(", ").join(filter(None, described))

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from core.analysis.differences import PairedComparison
-from core.errors import InputError, unknown_name
 from core.locale import N_, _, translated, worded
 from core.pilots.pilot import Benchmark
+from core.pilots.saved import TaskName
 from core.registry.names import NOT_STATED, keys
 from core.scores.score_rows import ParsedScore, Remark, ScoreFile
 from core.sources import Text, counted, derived, shown, stated
@@ -40,17 +40,21 @@ def unit_name(unit: str) -> str:
     return name("unit", key) if key in UNITS else metric_name(unit)
 
 
+FLAGS = N_(
+    {
+        "prompts_cut_at_their_left": "Prompts cut at the start: {n}.",
+        "questions_left_out": "Left out as unreadable: {n}. The score is of a partial run.",
+        "with_unknown_tokens": "With unknown characters, so likelier than they are: {n}.",
+    }
+)
+
+
 def score_flag_lines(flags: str | None) -> list[str]:
     """The cautions of a score, one sentence each. `flags` are `code` or `code:count`; unknown codes are shown as they are."""
-    templates = {
-        "prompts_cut_at_their_left": _("Prompts cut at the start: {n}."),
-        "questions_left_out": _("Left out as unreadable: {n}. The score is of a partial run."),
-        "with_unknown_tokens": _("With unknown characters, so likelier than they are: {n}."),
-    }
     lines = []
     for flag in filter(None, (flags or "").split(";")):
         code, _colon, n = flag.partition(":")
-        lines.append(templates[code].format(n=n) if code in templates else flag.replace("_", " "))
+        lines.append(translated(FLAGS[code]).format(n=n) if code in FLAGS else flag.replace("_", " "))
     return lines
 
 
@@ -69,20 +73,18 @@ def score_note_lines(row: ScoredRun) -> list[str]:
     """What limits a score of `ranking.with_scores`, other than whose it is: its unit, a partial run, sources that disagree,
     settings that differ from the run's.
     """
-    lines = [] if row.unit == "percent" else [_("unit: {unit}").format(unit=unit_name(row.unit))]
+    lines = [] if row.unit == "percent" else [_("unit: {unit}", unit=unit_name(row.unit))]
     if row.score_is_partial:
         lines.append(
             _("partial run")
             if row.score_n_samples is None
-            else _("partial run, {n} questions").format(n=shown(row.score_n_samples, ","))
+            else _("partial run, {n} questions", n=shown(row.score_n_samples, ","))
         )
     lowest, highest = number(row.score_lowest), number(row.score_highest)
     if lowest != highest:
-        lines.append(
-            _("{lowest} to {highest} in {n} sources").format(lowest=lowest, highest=highest, n=row.score_sources)
-        )
+        lines.append(_("{lowest} to {highest} in {n} sources", lowest=lowest, highest=highest, n=row.score_sources))
     elif row.score_sources > 1:
-        lines.append(_("the same in {n} sources").format(n=row.score_sources))
+        lines.append(_("the same in {n} sources", n=row.score_sources))
     if row.score_variants > 1 or (row.score_dtype or row.dtype) != row.dtype:
         lines.append(score_settings_text(row.score_dtype, row.score_chat_template))
     return lines
@@ -100,28 +102,23 @@ def benchmark_name(benchmark: str, metric: str | None, n_shot: int | None, filte
     if filter and filter not in ("none", NOT_STATED):
         details.append(filter)
     if n_shot is not None:
-        details.append(_("{n}-shot").format(n=derived(n_shot, "scores", "n_shot")))
-    template = _("{quantity} ({details})")
-    return template.format(quantity=benchmark, details=_(", ").join(details)) if details else benchmark
+        details.append(_("{n}-shot", n=derived(n_shot, "scores", "n_shot")))
+    return _("{quantity} ({details})", quantity=benchmark, details=details) if details else benchmark
 
 
-def row_benchmark_name(row: Mapping[str, Any]) -> str:
-    """The benchmark of a row of scores, as `benchmark_name` writes it."""
-    return benchmark_name(row["benchmark"], row["metric"], row["n_shot"], row["filter"])
-
-
-def plain_benchmark_name(row: Mapping[str, Any]) -> str:
-    """Without metric, shots and filter, for a slide."""
-    return row["benchmark"]
+def row_benchmark_name(of: Mapping[str, Any] | TaskName | Benchmark) -> str:
+    """The benchmark of a row of scores, of a rule or of a pilot, as `benchmark_name` writes it."""
+    if isinstance(of, Mapping):
+        return benchmark_name(of["benchmark"], of["metric"], of["n_shot"], of["filter"])
+    return benchmark_name(of.name, of.metric, of.n_shot, of.filter)
 
 
 def registered_benchmark_text(benchmark: Benchmark) -> str:
     """The benchmark of a pilot: `lambada_openai (acc, 0-shot); a higher score is the better one`."""
-    name = benchmark_name(benchmark.name, benchmark.metric, benchmark.n_shot, benchmark.filter)
     direction = (
         _("a higher score is the better one") if benchmark.higher_is_better else _("a lower score is the better one")
     )
-    return _("; ").join([name, direction])
+    return _("; ").join([row_benchmark_name(benchmark), direction])
 
 
 def comparison_outcome_text(comparison: PairedComparison) -> str:
@@ -148,14 +145,12 @@ def comparison_lines(name: str, model_a: str, model_b: str, comparison: PairedCo
 
 def multiple_comparisons_text(n: int) -> str:
     """A caution about `n` comparisons made at once."""
-    line = _("Comparisons: {n}. Between equal models, about one in twenty differs by chance.")
-    return line.format(n=n)
+    return _("Comparisons: {n}. Between equal models, about one in twenty differs by chance.", n=n)
 
 
 def newest_file_text(benchmarks: Sequence[str]) -> str:
     """Which file counts for benchmarks whose answers came in several files."""
-    line = _("Of several files with answers, the last imported counts: {names}.")
-    return line.format(names=_(", ").join(benchmarks))
+    return _("Of several files with answers, the last imported counts: {names}.", names=benchmarks)
 
 
 def p_number_text(p: float | None) -> str:
@@ -177,11 +172,10 @@ def _left_out_text(comparison: PairedComparison) -> str:
         line = _("Left out, answered by one model only: {a} of the first, {b} of the second.")
         sentences.append(line.format(a=shown(comparison.n_only_a, ","), b=shown(comparison.n_only_b, ",")))
     if comparison.n_groups < comparison.n_common:
-        line = _("Questions on one passage count as one: {n} units.")
-        sentences.append(line.format(n=shown(comparison.n_groups, ",")))
+        sentences.append(_("Questions on one passage count as one: {n} units.", n=shown(comparison.n_groups, ",")))
     if comparison.n_repeated:
         sentences.append(
-            _("Answered repeatedly, counted once by their mean: {n}.").format(n=shown(comparison.n_repeated, ","))
+            _("Answered repeatedly, counted once by their mean: {n}.", n=shown(comparison.n_repeated, ","))
         )
     return " ".join(sentences)
 
@@ -223,98 +217,103 @@ def rank_lines(answer: Answer) -> list[str]:
         )
     detected = []
     if (ratio := ranked.detectable_ratio) is not None:
-        detected.append(_("a ratio of dimensions of {ratio}").format(ratio=shown(ratio, ".2f")))
+        detected.append(_("a ratio of dimensions of {ratio}", ratio=shown(ratio, ".2f")))
     if (points := ranked.detectable_score) is not None:
-        detected.append(_("a difference of scores of {points}").format(points=number(points)))
+        detected.append(_("a difference of scores of {points}", points=number(points)))
     if detected:
-        lines.append(_("Detectable between any two models: {told}.").format(told=_(", ").join(detected)))
+        lines.append(_("Detectable between any two models: {told}.", told=detected))
     return lines
 
 
 # --- imported files: why a value was left out, or how it was changed ---------------------------------------------
 
-REMARKS = {
-    "name_missing": N_("Skipped: no name ({detail})"),
-    "name_is_no_text": N_("Skipped: name is no text ({detail})"),
-    "name_too_long": N_("Skipped: name above 300 characters ({detail})"),
-    "name_with_control_characters": N_("Skipped: control characters in name ({detail})"),
-    "no_value": N_("Skipped: no value"),
-    "not_a_number": N_("Skipped: not a number ({detail})"),
-    "not_finite": N_("Skipped: not a finite number ({detail})"),
-    "not_readable": N_("Skipped: unreadable comparability ({detail})"),
-    "not_a_task": N_("Skipped: no scores stand here ({detail})"),
-    "value_twice": N_("Skipped: two values under one key"),
-    "no_metric_was_computed": N_("Skipped: answers without scores"),
-    "std_error_alone": N_("Skipped: standard error without value ({detail})"),
-    "ragged": N_("Skipped: cells in line / header: {detail}"),
-    "repeated": N_("Skipped: same value as at {detail}"),
-    "differs_from": N_("Another value at {detail}; both kept"),
-    "renamed": N_("Named {detail} in the file"),
-    "local_path": N_("Local path: name the model meant ({detail})"),
-    "no_revision": N_("Revision not stated"),
-    "no_filter": N_("Filter not stated"),
-    "no_unit": N_("Unit not stated"),
-    "no_std_error": N_("No standard error ({detail})"),
-    "unit_by_metric": N_("Unit taken from the metric's name and values ({detail})"),
-    "direction_by_metric": N_("Direction taken from the metric's name ({detail})"),
-    "to_percent": N_("Converted from 0-1 to percent"),
-    "decimal_comma": N_("Decimal comma read ({detail})"),
-    "beyond_fraction": N_("Not between 0 and 1: unit kept ({detail})"),
-    "outside_percent": N_("Outside 0 to 100 percent ({detail})"),
-    "outside_fraction": N_("Outside 0 to 1 ({detail})"),
-    "left_out": N_("Left empty, not readable: {detail}"),
-    "encoding": N_("Read as {detail} text"),
-    "separator": N_("Cells parted by: {detail}"),
-    "column_ignored": N_("Column not taken: {detail}"),
-    "key_twice": N_("Two values of one key: {detail}"),
-    "samples_inside": N_("Single answers in results not taken"),
-    "availability_inverted": N_("Availability column read as the contrary of its name"),
-    "model_from_file_name": N_("Model named after file or folder: {detail}"),
-    "filters_not_named": N_("Unnamed filters kept apart by order"),
-    "metric_not_per_question": N_("Not scored question by question: {detail}"),
-}
+REMARKS = N_(
+    {
+        "name_missing": "Skipped: no name ({detail})",
+        "name_is_no_text": "Skipped: name is no text ({detail})",
+        "name_too_long": "Skipped: name above 300 characters ({detail})",
+        "name_with_control_characters": "Skipped: control characters in name ({detail})",
+        "no_value": "Skipped: no value",
+        "not_a_number": "Skipped: not a number ({detail})",
+        "not_finite": "Skipped: not a finite number ({detail})",
+        "not_readable": "Skipped: unreadable comparability ({detail})",
+        "not_a_task": "Skipped: no scores stand here ({detail})",
+        "value_twice": "Skipped: two values under one key",
+        "no_metric_was_computed": "Skipped: answers without scores",
+        "std_error_alone": "Skipped: standard error without value ({detail})",
+        "ragged": "Skipped: cells in line / header: {detail}",
+        "repeated": "Skipped: same value as at {detail}",
+        "differs_from": "Another value at {detail}; both kept",
+        "renamed": "Named {detail} in the file",
+        "local_path": "Local path: name the model meant ({detail})",
+        "no_revision": "Revision not stated",
+        "no_filter": "Filter not stated",
+        "no_unit": "Unit not stated",
+        "no_std_error": "No standard error ({detail})",
+        "unit_by_metric": "Unit taken from the metric's name and values ({detail})",
+        "direction_by_metric": "Direction taken from the metric's name ({detail})",
+        "to_percent": "Converted from 0-1 to percent",
+        "decimal_comma": "Decimal comma read ({detail})",
+        "beyond_fraction": "Not between 0 and 1: unit kept ({detail})",
+        "outside_percent": "Outside 0 to 100 percent ({detail})",
+        "outside_fraction": "Outside 0 to 1 ({detail})",
+        "left_out": "Left empty, not readable: {detail}",
+        "encoding": "Read as {detail} text",
+        "separator": "Cells parted by: {detail}",
+        "column_ignored": "Column not taken: {detail}",
+        "key_twice": "Two values of one key: {detail}",
+        "samples_inside": "Single answers in results not taken",
+        "availability_inverted": "Availability column read as the contrary of its name",
+        "model_from_file_name": "Model named after file or folder: {detail}",
+        "filters_not_named": "Unnamed filters kept apart by order",
+        "metric_not_per_question": "Not scored question by question: {detail}",
+    }
+)
 """What is said of a value that was skipped or changed, and of a file."""
 
 
 def remark_text(remark: Remark) -> str:
     """A remark in one sentence, with the name or value from the file. It is plain text: a page must escape it."""
-    if remark.code not in REMARKS:
-        raise InputError(unknown_name("remark", remark.code, REMARKS))
     return translated(REMARKS[remark.code]).format(detail=worded(remark.detail))
+
+
+FORMATS = N_(
+    {
+        "lm_eval": "lm-evaluation-harness results",
+        "lm_eval_v03": "lm-evaluation-harness results (v0.3)",
+        "lm_eval_samples": "lm-evaluation-harness single answers",
+        "answers_table": "Single answers, table",
+        "leaderboard_v2_csv": "Open LLM Leaderboard v2, CSV",
+        "leaderboard_v2_json": "Open LLM Leaderboard v2, JSON",
+        "csv": "Table after the template",
+        "hub_eval_results": "Evaluation results of a model repository (.eval_results)",
+        "scored_here": "Scored here on your own task",
+    }
+)
+KINDS = N_(
+    {
+        "taken": "taken",
+        "mapped": "taken, with a note",
+        "duplicate": "taken, is there already",
+        "conflict": "taken, contradicts what is there",
+        "skipped": "skipped",
+    }
+)
+"""What becomes of a value."""
+KNOWN_BY = N_(
+    {"reference": "by reference", "repository": "by repository", "id": "by id", "name": "by name", "alias": "by alias"}
+)
+EXAMPLES = 3
 
 
 def format_name(format: str) -> str:
     """The usual name of a score file's format."""
-    names = {
-        "lm_eval": _("lm-evaluation-harness results"),
-        "lm_eval_v03": _("lm-evaluation-harness results (v0.3)"),
-        "lm_eval_samples": _("lm-evaluation-harness single answers"),
-        "answers_table": _("Single answers, table"),
-        "leaderboard_v2_csv": _("Open LLM Leaderboard v2, CSV"),
-        "leaderboard_v2_json": _("Open LLM Leaderboard v2, JSON"),
-        "csv": _("Table after the template"),
-        "hub_eval_results": _("Evaluation results of a model repository (.eval_results)"),
-        "scored_here": _("Scored here on your own task"),
-    }
-    if format not in names:
-        raise InputError(unknown_name("format of score files", format, names))
-    return names[format]
-
-
-KINDS = ("taken", "mapped", "duplicate", "conflict", "skipped")
-EXAMPLES = 3
+    return translated(FORMATS[format])
 
 
 def kind_name(kind: str) -> str:
     """What becomes of a value, one of KINDS, in words."""
-    names = {
-        "taken": _("taken"),
-        "mapped": _("taken, with a note"),
-        "duplicate": _("taken, is there already"),
-        "conflict": _("taken, contradicts what is there"),
-        "skipped": _("skipped"),
-    }
-    return names[kind]
+    return translated(KINDS[kind])
 
 
 def row_remarks_text(row: ParsedScore) -> str:
@@ -328,8 +327,8 @@ def known_score_text(known: str | None, sources: str | None, value: float | None
     if known is None:
         return ""
     if known == "duplicate":
-        return _("the same from {source}").format(source=sources)
-    return _("{value} from {source}").format(value=number(value), source=sources)
+        return _("the same from {source}", source=sources)
+    return _("{value} from {source}", value=number(value), source=sources)
 
 
 def remark_lines(rows: Sequence[ParsedScore], *, skipped: bool) -> list[str]:
@@ -356,17 +355,14 @@ def remark_lines(rows: Sequence[ParsedScore], *, skipped: bool) -> list[str]:
 def measured_text(names: pl.DataFrame) -> str:
     """How many of the models that a preview names are measured here, and by what they are known: `3 of 4 (by name: 2, ...)`."""
     known = names.filter("is_measured")
-    by = {
-        "reference": _("by reference"),
-        "repository": _("by repository"),
-        "id": _("by id"),
-        "name": _("by name"),
-        "alias": _("by alias"),
-    }
     counts = dict(known["matched_by"].value_counts(sort=True).rows())
-    parts = [_("{what}: {n}").format(what=by[key], n=shown(counts[key], ",")) for key in by if key in counts]
-    text = _("{n} of {total}").format(n=shown(known.height, ","), total=shown(names.height, ","))
-    return _("{quantity} ({details})").format(quantity=text, details=_(", ").join(parts)) if parts else text
+    parts = [
+        _("{what}: {n}", what=translated(by), n=shown(counts[key], ","))
+        for key, by in KNOWN_BY.items()
+        if key in counts
+    ]
+    text = _("{n} of {total}", n=shown(known.height, ","), total=shown(names.height, ","))
+    return _("{quantity} ({details})", quantity=text, details=parts) if parts else text
 
 
 def file_remark_lines(file: ScoreFile) -> list[str]:

@@ -15,7 +15,6 @@ from core.questions.ranking_answer import Answer
 from core.sources import Text, counted, derived, shown
 from core.wording import answers as answer_wording
 from core.wording.labels import bracket, duration, marked_name, names_text, shortened_name
-from core.wording.scores import plain_benchmark_name
 
 
 def short_names_text(names: Sequence[str]) -> str:
@@ -44,7 +43,7 @@ def checks_text(runs: pl.DataFrame) -> str:
             n=counted(len(vetoed), "runs"), names=short_names_text([marked_name(name, True) for name in vetoed])
         )
     if warned:
-        return _("Quality checks: none vetoed, {n} with a warning").format(n=warned)
+        return _("Quality checks: none vetoed, {n} with a warning", n=warned)
     return _("Quality checks: all passed")
 
 
@@ -57,12 +56,12 @@ def seconds_of(n: int, runs: pl.DataFrame) -> float | None:
 def time_text(n: int, runs: pl.DataFrame) -> str:
     """The same in words: `about 12 min`."""
     seconds = seconds_of(n, runs)
-    return _("not known") if seconds is None else _("about {time}").format(time=duration(seconds))
+    return _("not known") if seconds is None else _("about {time}", time=duration(seconds))
 
 
 def untried_text(n: int, runs: pl.DataFrame) -> str:
     """What something takes that nobody tried: `would take about 12 min`."""
-    return _("would take {time}").format(time=time_text(n, runs))
+    return _("would take {time}", time=time_text(n, runs))
 
 
 # --- pilots ------------------------------------------------------------------------------------------------------
@@ -73,7 +72,7 @@ def pilot_title_text(case: str, pilot: Pilot | None, answer: Answer, total: int,
     does harm, that no dimension decides it."""
     benchmark = benchmark_text(answer)
     if case == "incomplete":
-        return _("No answer yet on {benchmark}: not all of the {n} models count").format(benchmark=benchmark, n=total)
+        return _("No answer yet on {benchmark}: not all of the {n} models count", benchmark=benchmark, n=total)
     cautious = {
         "safety_critical": _("Safety-critical use: choose by tests of the task and its failures"),
         "scarce_data": _("Scarce data: choose by evidence from the task, not by dimension"),
@@ -105,8 +104,9 @@ def pilot_title_text(case: str, pilot: Pilot | None, answer: Answer, total: int,
 def benchmark_text(answer: Answer) -> str:
     """The benchmark without its metric, shots and filter."""
     row, pilot = answer.population.benchmark, answer.population.pilot
-    name = plain_benchmark_name(row) if row is not None else pilot.benchmark.name if pilot is not None else None
-    return name or answer_wording.benchmark_name(answer)
+    if row is not None:
+        return row["benchmark"]
+    return answer_wording.benchmark_name(answer) if pilot is None else pilot.benchmark.name
 
 
 def _dimension_name(*, is_larger: bool) -> str:
@@ -117,7 +117,7 @@ def relation_title_text(answer: Answer, case: str) -> str:
     """What the coefficient shows, and no more than the answer claims."""
     relation = answer.relation
     if case == "incomplete" or relation.rho is None:
-        return _("Models with both numbers so far: {n}").format(n=relation.n)
+        return _("Models with both numbers so far: {n}", n=relation.n)
     lines = {
         "cannot_tell": _("The correlation, {rho}, could be anything from {lower} to {upper}"),
         "hint": _("{n} models, correlation {rho}: found after the scores"),
@@ -135,7 +135,7 @@ def relation_title_text(answer: Answer, case: str) -> str:
 def direction_text(answer: Answer, case: str) -> str:
     """Which direction was expected, and whether rho points there; of a pilot that is not complete, nothing is said of rho."""
     rho, sign = answer.relation.rho, answer.registration.sign
-    expected = _("Expected: {dimension}, better score.").format(dimension=_dimension_name(is_larger=sign != "negative"))
+    expected = _("Expected: {dimension}, better score.", dimension=_dimension_name(is_larger=sign != "negative"))
     if rho is None or case == "incomplete":
         return expected
     is_so = (rho < 0) == (sign == "negative")

@@ -28,20 +28,22 @@ from core.wording.labels import number, ranges, with_interval
 from core.wording.scores import p_value_text
 
 CLAIM_MARKS = {"rise": "↗", "fall": "↘"}
-BADGES: tuple[tuple[str, str, str], ...] = (
-    ("invalid", "*", N_("Not usable")),
-    ("holds", "holds", N_("Rises, then falls")),
-    ("holds", "*", N_("Rises inside")),
-    ("*", "holds", N_("Falls towards the end")),
-    ("mostly_holds", "*", N_("Mostly rises inside")),
-    ("*", "mostly_holds", N_("Mostly falls towards the end")),
-    ("depends", "*", N_("Depends on how it is measured")),
-    ("*", "depends", N_("Depends on how it is measured")),
-    ("fails", "fails", N_("Neither rises nor falls")),
-    ("fails", "*", N_("Does not rise inside")),
-    ("*", "fails", N_("Does not fall towards the end")),
-    ("untested", "*", N_("Untested")),
-    ("*", "untested", N_("Untested")),
+BADGES = N_(
+    {
+        ("invalid", "*"): "Not usable",
+        ("holds", "holds"): "Rises, then falls",
+        ("holds", "*"): "Rises inside",
+        ("*", "holds"): "Falls towards the end",
+        ("mostly_holds", "*"): "Mostly rises inside",
+        ("*", "mostly_holds"): "Mostly falls towards the end",
+        ("depends", "*"): "Depends on how it is measured",
+        ("*", "depends"): "Depends on how it is measured",
+        ("fails", "fails"): "Neither rises nor falls",
+        ("fails", "*"): "Does not rise inside",
+        ("*", "fails"): "Does not fall towards the end",
+        ("untested", "*"): "Untested",
+        ("*", "untested"): "Untested",
+    }
 )
 """Verdicts on rise and fall (* is any) -> a short name for the run. The first match counts; a run without a match is
 `Unclear`.
@@ -60,18 +62,18 @@ def claim_text(claim: str, run: RunSummaryRow, *, named: bool = True) -> str:
     parts = [verdict_name(getattr(run, f"verdict_{claim}")), counts_text(ClaimCounts.of(run, claim))]
     word = _(", ").join(filter(None, parts))
     reasons = [reason_text(key) for key in sorted_reasons(getattr(run, f"reasons_{claim}"))]
-    verdict = _("{word} ({limits})").format(word=word, limits=_(", ").join(reasons)) if reasons else word
-    return _("{claim}: {verdict}").format(claim=claim_name(claim), verdict=verdict) if named else verdict
+    verdict = _("{word} ({limits})", word=word, limits=reasons) if reasons else word
+    return _("{claim}: {verdict}", claim=claim_name(claim), verdict=verdict) if named else verdict
 
 
 def counts_text(counts: ClaimCounts | None) -> str:
     """`5 of 8 methods yes, 3 reversed, median × 2.5`; empty if nothing was counted."""
     if counts is None:
         return ""
-    told = [_("{yes} of {n} methods yes").format(yes=counts.yes, n=counts.methods)]
-    told += [_("{n} no").format(n=counts.no)] if counts.no else []
-    told += [_("{n} reversed").format(n=counts.reversed)] if counts.reversed else []
-    return _(", ").join([*told, _("median × {median}").format(median=number(counts.median_ratio))])
+    told = [_("{yes} of {n} methods yes", yes=counts.yes, n=counts.methods)]
+    told += [_("{n} no", n=counts.no)] if counts.no else []
+    told += [_("{n} reversed", n=counts.reversed)] if counts.reversed else []
+    return _(", ").join([*told, _("median × {median}", median=number(counts.median_ratio))])
 
 
 def joint_text(claim: str, run: RunSummaryRow) -> str:
@@ -80,8 +82,8 @@ def joint_text(claim: str, run: RunSummaryRow) -> str:
     counts = ClaimCounts.of(run, claim)
     if counts is None or counts.joint_p is None or counts.effective_methods is None:
         return ""
-    template = _("{claim}: median of all methods above 1.1, {p}; {n} methods count as {effective}")
-    return template.format(
+    return _(
+        "{claim}: median of all methods above 1.1, {p}; {n} methods count as {effective}",
         claim=claim_name(claim),
         p=p_value_text(counts.joint_p),
         n=counts.methods,
@@ -97,7 +99,7 @@ def verdict_name(verdict: str | None) -> str:
 def badge_text(run: RunSummaryRow) -> str:
     """A short name for the run, for cards and titles: `Rises, then falls` only if both claims hold."""
     verdicts = (run.verdict_rise, run.verdict_fall)
-    for rise, fall, words in BADGES:
+    for (rise, fall), words in BADGES.items():
         if rise in ("*", verdicts[0]) and fall in ("*", verdicts[1]):
             return translated(words)
     return translated(N_("not judged") if None in verdicts else N_("Unclear"))
@@ -115,7 +117,7 @@ def verdict_legend_text() -> str:
     """What the marks mean: `↗ rises, ↘ falls: ✓ holds, ◕ mostly holds, ...`."""
     claims = _(", ").join(f"{CLAIM_MARKS[claim]} {claim_name(claim)}" for claim in CLAIMS)
     words = (f"{word.mark} {translated(word.name)}" for word in VERDICTS.values())
-    return _("{claim}: {verdict}").format(claim=claims, verdict=_(", ").join(words))
+    return _("{claim}: {verdict}", claim=claims, verdict=words)
 
 
 def verdict_text(run: RunSummaryRow) -> str:
@@ -133,7 +135,7 @@ def outcome_text(run: Run) -> str:
         return verdict_text(run)
     limits = _limits_text(run)
     text = labels.pass_text(run.pass_, run.model_seed)
-    return _("{word} ({limits})").format(word=text, limits=limits) if limits else text
+    return _("{word} ({limits})", word=text, limits=limits) if limits else text
 
 
 def _limits_text(run: RunSummaryRow, already: Iterable[str] = ()) -> str:
@@ -182,10 +184,6 @@ def claim_outcome_text(row: RunClaimRow) -> str:
     return template.format(lower=shown(lower, ".3f"), needed=shown(needed, ".2f"))
 
 
-def outcome_mark(outcome: str | None) -> str:
-    return MARKS.get(outcome or "", "–")
-
-
 def outcome_legend_text() -> str:
     """What the marks of outcomes mean: `● yes, ○ no, ▼ reversed, ? unclear`."""
     parts = (f"{mark} {labels.name('claim_outcome', outcome)}" for outcome, mark in MARKS.items())
@@ -199,7 +197,7 @@ def ratio_text(row: RunClaimRow | RunControlRow) -> str:
 
 def marked_ratio_text(row: RunClaimRow) -> str:
     """The outcome of a row of run_claims as a mark, and its ratio with interval: `● 2.41 [2.10, 2.77]`."""
-    return Text("{} {}").format(outcome_mark(outcome_of(row)), ratio_text(row))
+    return Text("{} {}").format(MARKS.get(outcome_of(row) or "", "–"), ratio_text(row))
 
 
 # --- the profile as it is --------------------------------------------------------------------------------------
@@ -208,32 +206,30 @@ def marked_ratio_text(row: RunClaimRow) -> str:
 def shape_text(run: RunSummaryRow) -> str:
     """The working dimension with its interval, or `no inner peak; lowest at layer 2 (4.05)`."""
     if run.working_dimension is not None:
-        return with_interval(run.working_dimension, run.working_dimension_lower, run.working_dimension_upper)
+        return labels.interval_of(run, "working_dimension")
     if run.inner_max is None:
         return "–"
     if run.lowest_layer is None:
         return _("no inner peak")
-    return _("no inner peak; lowest at layer {layer} ({value})").format(
-        layer=run.lowest_layer, value=number(run.lowest_dimension)
+    return _(
+        "no inner peak; lowest at layer {layer} ({value})", layer=run.lowest_layer, value=number(run.lowest_dimension)
     )
 
 
 def start_text(run: RunSummaryRow, estimates: Iterable[LayerEstimateRow]) -> str:
     """`d2 at the start 44.4 [40.0, 49.2] (error of sampling); other methods read 15.8 to 376 there`: the interval is
     that of one method, and no measure of how methods differ. Empty without other methods; `estimates` are of layer 0."""
-    others = others_at_start(estimates)
-    if not others or run.embedding_dimension is None:
-        return ""
-    template = _("d2 at the start {value} (sampling error); other methods {least} to {most}")
-    value = with_interval(*(getattr(run, f"embedding_dimension{end}") for end in ("", "_lower", "_upper")))
-    return template.format(value=value, least=number(min(others)), most=number(max(others)))
-
-
-def others_at_start(estimates: Iterable[LayerEstimateRow]) -> list[float]:
-    """What methods other than the first read at layer 0."""
-    return [
+    others = [
         row.value for row in estimates if (one := specification_of(row)) and one.axis and row.layer == 0 and row.value
     ]
+    if not others or run.embedding_dimension is None:
+        return ""
+    return _(
+        "d2 at the start {value} (sampling error); other methods {least} to {most}",
+        value=labels.interval_of(run, "embedding_dimension"),
+        least=number(min(others)),
+        most=number(max(others)),
+    )
 
 
 def extrema_text(rows: Sequence[RunExtremumRow]) -> str:
@@ -313,15 +309,14 @@ def opinion_chips(rows: Sequence[RunClaimRow]) -> list[Chip]:
 
     `rows` are of run_claims of one run.
     """
-    core_rows = [
-        (specification, row)
-        for row in rows
-        if (specification := specification_of(row)) is not None and specification.is_core
-    ]
-    by_reference = {row.claim: outcome_of(row) for specification, row in core_rows if not specification.axis}
+    by_axis: dict[str, list[RunClaimRow]] = {}
+    for row in rows:
+        specification = specification_of(row)
+        if specification is not None and specification.is_core:
+            by_axis.setdefault(specification.axis, []).append(row)
+    by_reference = {row.claim: outcome_of(row) for row in by_axis.pop("", [])}
     chips = []
-    for axis in dict.fromkeys(specification.axis for specification, _row in core_rows if specification.axis):
-        axis_rows = [row for specification, row in core_rows if specification.axis == axis]
+    for axis, axis_rows in by_axis.items():
         pairs = [(by_reference.get(row.claim), outcome_of(row)) for row in axis_rows]
         is_other = any(a != b and not {a, b} & {None, "cannot_tell"} for a, b in pairs)
         mark = "✕" if is_other else "✓" if all(a == b for a, b in pairs) else "?"
@@ -332,7 +327,7 @@ def opinion_chips(rows: Sequence[RunClaimRow]) -> list[Chip]:
 
 def _opinion_text(row: RunClaimRow) -> str:
     text = Text("{} {} {}").format(claim_name(row.claim), claim_outcome_text(row), ratio_text(row))
-    return _("{claim}: {verdict}").format(claim=specification_name(row), verdict=text)
+    return _("{claim}: {verdict}", claim=specification_name(row), verdict=text)
 
 
 def ten_dimensions_text(against_ten: str) -> str:
@@ -348,11 +343,11 @@ def control_text(row: RunControlRow) -> str:
     `rises: 1.52 [1.31, 1.76] times the control (power 0.94, p = 0.05 with 19 networks): the text exceeds it`."""
     claim, outcome = (labels.name("claim", row.claim), labels.name("control_outcome", row.outcome))
     if row.ratio is None:
-        return _("{claim}: {verdict}").format(claim=claim, verdict=outcome)
+        return _("{claim}: {verdict}", claim=claim, verdict=outcome)
     template = _("{claim}: {ratio} times the control ({details}): {outcome}")
-    details = [] if row.power is None else [_("power {power}").format(power=shown(row.power, ".2f"))]
+    details = [] if row.power is None else [_("power {power}", power=shown(row.power, ".2f"))]
     if row.n_seeds:
-        details.append(_("{p} with {n} networks").format(p=p_value_text(row.p), n=shown(row.n_seeds)))
+        details.append(_("{p} with {n} networks", p=p_value_text(row.p), n=shown(row.n_seeds)))
     if not details:
         template = _("{claim}: {ratio} times the control: {outcome}")
     return template.format(claim=claim, ratio=ratio_text(row), details=_(", ").join(details), outcome=outcome)
@@ -361,51 +356,43 @@ def control_text(row: RunControlRow) -> str:
 # --- reasons, and what limits the numbers of a run ---------------------------------------------------------------
 
 
-class Words(NamedTuple):
-    text: str
-    meaning: str
-    """What it means, and what to do about it."""
+REASONS: dict[str, tuple[str, str]] = N_(
+    {
+        "check_vetoed": ("vetoed by a check", "Do not use this run; its checks say what to change."),
+        "too_few_layers": ("too few layers", "A model of one block has no inner layer."),
+        "control_shows_it": ("a control shows it too", "It does not come from what the control lacks."),
+        "axis_dominant_directions": (
+            "changes without dominant directions",
+            "It is about a few directions of large variance.",
+        ),
+        "axis_scale": ("changes with scaled coordinates", "A few large coordinates carry it."),
+        "axis_norms": ("changes where norms count", "State the estimator: norms count in the participation ratio."),
+        "axis_neighbours": ("changes by nearest neighbours", "State the estimator: GRIDE says otherwise."),
+        "axis_words": (
+            "changes when words are counted",
+            "The answer changes when words are counted instead of tokens.",
+        ),
+        "axis_tokens": ("changes on all tokens", "It depends on how often a type counts."),
+        "control_not_exceeded": ("not clearly above a control", "A control comes too close: measure more text."),
+        "no_control": ("no control", "Nothing shows that training is needed: use protocol standard."),
+        "control_no_power": ("its controls could not have shown it", "Their silence says nothing."),
+        "control_not_usable": ("no usable control", "Vetoed controls count neither way: look at their checks."),
+        "control_failed": ("a control failed", "Read the claim as untested."),
+        "one_too_small": ("one method too small to count", "All others exceed 1.1: measure more text."),
+        "within_error": ("a lower limit below 1.10", "An interval reaches both sides of 1.1: measure more text."),
+        "cells_missing": ("specifications missing", "See the table of claims."),
+    }
+)
+"""In display order, the most important first: what it is called, and what it means or what to do about it."""
 
-
-REASONS: dict[str, Words] = {
-    "check_vetoed": Words(N_("vetoed by a check"), N_("Do not use this run; its checks say what to change.")),
-    "too_few_layers": Words(N_("too few layers"), N_("A model of one block has no inner layer.")),
-    "control_shows_it": Words(N_("a control shows it too"), N_("It does not come from what the control lacks.")),
-    "axis_dominant_directions": Words(
-        N_("changes without dominant directions"), N_("It is about a few directions of large variance.")
-    ),
-    "axis_scale": Words(N_("changes with scaled coordinates"), N_("A few large coordinates carry it.")),
-    "axis_norms": Words(
-        N_("changes where norms count"), N_("State the estimator: norms count in the participation ratio.")
-    ),
-    "axis_neighbours": Words(N_("changes by nearest neighbours"), N_("State the estimator: GRIDE says otherwise.")),
-    "axis_words": Words(
-        N_("changes when words are counted"), N_("The answer changes when words are counted instead of tokens.")
-    ),
-    "axis_tokens": Words(N_("changes on all tokens"), N_("It depends on how often a type counts.")),
-    "control_not_exceeded": Words(
-        N_("not clearly above a control"), N_("A control comes too close: measure more text.")
-    ),
-    "no_control": Words(N_("no control"), N_("Nothing shows that training is needed: use protocol standard.")),
-    "control_no_power": Words(N_("its controls could not have shown it"), N_("Their silence says nothing.")),
-    "control_not_usable": Words(
-        N_("no usable control"), N_("Vetoed controls count neither way: look at their checks.")
-    ),
-    "control_failed": Words(N_("a control failed"), N_("Read the claim as untested.")),
-    "one_too_small": Words(N_("one method too small to count"), N_("All others exceed 1.1: measure more text.")),
-    "within_error": Words(
-        N_("a lower limit below 1.10"), N_("An interval reaches both sides of 1.1: measure more text.")
-    ),
-    "cells_missing": Words(N_("specifications missing"), N_("See the table of claims.")),
-}
-"""In display order: the most important first."""
-
-QUALIFIERS: dict[str, Words] = {
-    "check_vetoed": REASONS["check_vetoed"],
-    "few_types": Words(N_("few token types"), N_("Values read low: compare equal numbers, or read more text.")),
-    "no_final_norm": Words(N_("no final norm"), N_("Do not compare its final state with values after a norm.")),
-    "check_warned": Words(N_("a check gave a warning"), N_("Look at it before relying on the second digit.")),
-}
+QUALIFIERS: dict[str, tuple[str, str]] = N_(
+    {
+        "check_vetoed": REASONS["check_vetoed"],
+        "few_types": ("few token types", "Values read low: compare equal numbers, or read more text."),
+        "no_final_norm": ("no final norm", "Do not compare its final state with values after a norm."),
+        "check_warned": ("a check gave a warning", "Look at it before relying on the second digit."),
+    }
+)
 """What limits the numbers of a run, regardless of any claim."""
 
 _KNOWN = REASONS | QUALIFIERS
@@ -413,14 +400,12 @@ _KNOWN = REASONS | QUALIFIERS
 
 def reason_text(key: str) -> str:
     """Why a claim does not simply hold, or what limits a run. A key without words is returned as it is."""
-    words = _KNOWN.get(key)
-    return translated(words.text) if words else key
+    return translated(_KNOWN[key][0]) if key in _KNOWN else key
 
 
 def reason_meaning(key: str) -> str:
     """What a reason means; empty if there is no explanation yet."""
-    words = _KNOWN.get(key)
-    return translated(words.meaning) if words else ""
+    return translated(_KNOWN[key][1]) if key in _KNOWN else ""
 
 
 def sorted_reasons(keys: Iterable[str] | None) -> list[str]:

@@ -23,7 +23,7 @@ from core.deck.powerpoint import draw_deck
 from core.deck.report import build_story
 from core.deck.story import Statement, Story, Table
 from core.deck.template import own_template, parsed_xml
-from core.figures.chart import Axis, Chart, Gallery, Point, in_rows, interval_chart
+from core.figures.chart import Axis, Chart, Gallery, Point, row_chart
 from core.figures.chart_figure import COLOURS, chart_figure
 from core.figures.layer_profiles import layer_chart
 from core.figures.profile_data import profile_points
@@ -342,7 +342,7 @@ def test_a_query_is_drawn_as_it_is_pasted_while_other_japanese_ends_behind_phras
 
 def test_intervals_of_coefficients_are_lines_since_not_every_program_draws_flat_bars():
     points = (Point(-0.3, 0, left=-0.6, right=0.1, name="all models"), Point(-0.2, 0, name="within families"))
-    chart = interval_chart([in_rows(points, "rho")], Axis("rho", -1, 1, 0.5, 1))
+    chart = row_chart(Axis("rho", -1, 1, 0.5, 1), points)
     story = story_of("one_model", "en")
     slide = opened(replace(story, slides=(replace(story.slides[0], visual=chart),), appendix=())).slides[0]
     (drawn,) = (shape.chart for shape in slide.shapes if shape.has_chart)

@@ -1,4 +1,4 @@
-"""Bars of imports and of paired differences, by value; and what an import prints."""
+"""What an import does and paired differences, by value; and what an import prints."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import polars as pl
 import pytest
 
 from core.analysis.differences import compare_all_answers
-from core.figures.chart_figure import bars_figure, chart_figure
-from core.figures.scores import import_bars, paired_chart, with_kind
+from core.figures.chart_figure import chart_figure
+from core.figures.scores import paired_chart, with_kind
 from core.scores.score_rows import Remark
 from core.terminal import tables
 from core.terminal.output import one_line
@@ -18,23 +18,10 @@ from core.wording.scores import comparison_lines, comparison_outcome_text, p_num
 from tests.warehouse.score_files import score, score_file
 
 
-def rows(*kinds: tuple[str, str | None]) -> pl.DataFrame:
-    return pl.DataFrame(kinds, schema={"fate": pl.String, "known": pl.String}, orient="row")
-
-
-def test_each_value_counts_once_by_what_matters_most_about_it():
-    found = with_kind(
-        rows(("taken", None), ("mapped", None), ("mapped", "conflict"), ("taken", "duplicate"), ("skipped", None))
-    )
-    bars = import_bars([("<b>a.csv", found), ("b.csv", found.head(1))])
-    lengths = {name: {bar.row: bar.high - bar.low for bar in part} for name, part in bars.parts.items()}
-    assert list(lengths) == [score_wording.kind_name(kind) for kind in score_wording.KINDS]
-    taken, *others = lengths.values()
-    assert taken == {0: 1, 1: 1} and others == [{0: 1}] * 4
-    figure = bars_figure(bars)
-    assert figure.layout.yaxis.ticktext == ("&lt;b&gt;a.csv", "b.csv") and figure.layout.xaxis.dtick == 1
-    (alone,) = bars_figure(import_bars([("a.csv", found.tail(1))])).data
-    assert alone.marker.color == figure.data[-1].marker.color, "what is skipped looks alike beside others and alone"
+def test_each_value_counts_by_what_matters_most_about_it():
+    kinds = [("taken", None), ("mapped", None), ("mapped", "conflict"), ("taken", "duplicate"), ("skipped", None)]
+    rows = pl.DataFrame(kinds, schema={"fate": pl.String, "known": pl.String}, orient="row")
+    assert with_kind(rows)["kind"].to_list() == ["taken", "mapped", "conflict", "duplicate", "skipped"]
 
 
 def compared(right_a: list[int], right_b: list[int]):
@@ -101,21 +88,9 @@ def test_a_terminal_gets_no_commands_out_of_a_name():
     assert "\x1b" not in told and "o/red" in told and "nothing was stored" in told
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "ORG/Some-Model",
-        "org__Some-Model",
-        "/data/models/some-model/",
-        "C:\\models\\Some-Model",
-        "./Some-Model",
-        "/root/.cache/hub/models--org--Some-Model/snapshots/0a1b",
-    ],
-)
-def test_a_name_is_met_with_the_model_it_looks_like(name):
-    assert suggest_models([name], ["org/Some-Model", "other/thing"])[name] == ["org/Some-Model"]
-
-
-@pytest.mark.parametrize("name", ["org/Some-Model", "x/y", "", "///", "__"])
-def test_a_known_or_an_unlike_name_has_no_suggestion(name):
-    assert suggest_models([name], ["org/Some-Model", "other/thing"])[name] == []
+def test_a_name_is_met_with_the_model_it_looks_like_and_a_known_or_an_unlike_one_with_none():
+    like = ["ORG/Some-Model", "org__Some-Model", "/data/models/some-model/", "C:\\models\\Some-Model", "./Some-Model"]
+    like.append("/root/.cache/hub/models--org--Some-Model/snapshots/0a1b")
+    known_or_unlike = ["org/Some-Model", "x/y", "", "///", "__"]
+    found = suggest_models([*like, *known_or_unlike], ["org/Some-Model", "other/thing"])
+    assert found == {name: ["org/Some-Model"] if name in like else [] for name in found}

@@ -8,7 +8,7 @@ from dataclasses import asdict
 import polars as pl
 import pytest
 
-from core.figures.within_layers import colour_range, displacement_exponent, pair_figure, pair_points, successive_chart
+from core.figures.within_layers import displacement_exponent, pair_figure, successive_chart
 from core.locale import LANGUAGES, in_language
 from core.tables import LayerPairRow
 from tests.profiles import make_profile
@@ -26,12 +26,11 @@ def pairs(measure: str = "information_imbalance", **changes) -> pl.DataFrame:
 
 
 def test_a_directed_measure_keeps_its_direction():
-    data = pair_points(pairs(), RUN, "information_imbalance")
-    assert data.layers == [0, 1] and data.n_points == 512
-    assert data.values[1][0] == 0.2, "layer_a runs across, layer_b up"
-    assert data.values[0][1] == 0.6
-    figure = pair_figure(data)
-    assert figure.data[0].customdata[1][0] == "From layer 0 to layer 1: 0.200 ± 0.031"
+    figure = pair_figure(pairs(), RUN, "information_imbalance")
+    drawn = figure.data[0]
+    assert drawn.x == drawn.y == (0, 1)
+    assert (drawn.z[1][0], drawn.z[0][1]) == (0.2, 0.6), "layer_a runs across, layer_b up"
+    assert drawn.customdata[1][0] == "From layer 0 to layer 1: 0.200 ± 0.031"
     assert (figure.layout.xaxis.title.text, figure.layout.yaxis.title.text) == ("From layer", "To layer")
 
 
@@ -45,22 +44,23 @@ def test_a_directed_measure_keeps_its_direction():
     ],
 )
 def test_two_runs_are_read_by_one_scale(measure, values, ends):
-    assert colour_range(pair_points(pairs(measure, values=values), RUN, measure)) == ends
+    drawn = pair_figure(pairs(measure, values=values), RUN, measure).data[0]
+    assert (drawn.zmin, drawn.zmax) == ends
 
 
 def test_the_colour_bar_names_the_measure_and_its_points():
-    bar = pair_figure(pair_points(pairs("neighbour_overlap"), RUN, "neighbour_overlap")).data[0].colorbar
+    bar = pair_figure(pairs("neighbour_overlap"), RUN, "neighbour_overlap").data[0].colorbar
     assert bar.title.text.startswith("Neighbourhood overlap") and "N=512, k=1" in bar.title.text
 
 
 def test_a_pair_that_was_not_measured_stays_empty():
-    data = pair_points(pairs().filter(pl.col("layer_b") != 1), RUN, "information_imbalance")
-    assert data.values == [[0.01, 0.6], [None, None]]
+    figure = pair_figure(pairs().filter(pl.col("layer_b") != 1), RUN, "information_imbalance")
+    assert figure.data[0].z == ([0.01, 0.6], [None, None])
 
 
 def test_the_exponent_comes_with_its_layers():
     found = displacement_exponent(pairs(), RUN)
-    assert (found.value, found.std_error, found.first, found.last) == (0.61, 0.03, 1, 29)
+    assert (found.value, found.std_error, found.layer_a, found.layer_b) == (0.61, 0.03, 1, 29)
     assert displacement_exponent(pairs(), "other") is None
 
 
@@ -70,10 +70,10 @@ def of_profile() -> tuple[pl.DataFrame, str]:
 
 
 def test_what_is_stored_once_is_drawn_on_both_sides_and_tells_its_null():
-    data = pair_points(*of_profile(), "kept")
-    assert data.values[3][1] == data.values[1][3] == pytest.approx(50 * 0.64)
-    assert pair_figure(data).data[0].customdata[1][3].endswith("(by chance 0.0100)")
-    common = pair_figure(pair_points(*of_profile(), "common_dimension")).data[0]
+    kept = pair_figure(*of_profile(), "kept").data[0]
+    assert kept.z[3][1] == kept.z[1][3] == pytest.approx(50 * 0.64)
+    assert kept.customdata[1][3].endswith("(by chance 0.0100)")
+    common = pair_figure(*of_profile(), "common_dimension").data[0]
     assert common.z[1][1] == pytest.approx(math.log10(50)) == common.zmin
 
 
@@ -90,5 +90,5 @@ def test_kept_gone_and_new_dimensions_come_with_errors_and_chance():
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_without_rows_the_figure_says_so(language):
-    assert in_language(language, pair_figure, pair_points(pairs().clear(), RUN, "cka")).layout.annotations[0].text
+    assert in_language(language, pair_figure, pairs().clear(), RUN, "cka").layout.annotations[0].text
     assert in_language(language, successive_chart, of_profile()[0].clear(), RUN, "cka").alternative

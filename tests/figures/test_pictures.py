@@ -11,17 +11,7 @@ from xml.etree import ElementTree
 import pytest
 
 from core.analysis.differences import LayerDifference
-from core.figures.chart import (
-    Guide,
-    Point,
-    Span,
-    in_rows,
-    interval_chart,
-    log_axis,
-    log_ticks,
-    round_axis,
-    scatter_chart,
-)
+from core.figures.chart import Guide, Point, Span, log_axis, log_ticks, row_chart, scatter_chart
 from core.figures.chart_figure import COLOURS, axes_figure, chart_figure, recolour, translucent
 from core.figures.layer_profiles import difference_chart, layer_chart, profile_svg, thumbnail
 from core.figures.profile_data import Curve, Mark, ProfileData, Reference, claim_phases
@@ -144,8 +134,8 @@ def test_a_scatter_names_dots_where_there_is_room_and_no_name_lies_on_a_dot():
 
 
 def test_a_guide_across_rows_has_its_name_above_them_and_not_among_the_ticks():
-    rows = in_rows([Point(1.0, 0, name="best"), Point(2.0, 0, name="next")], "rows")
-    svg = visual_svg(interval_chart([rows], round_axis("ratio", [0.0, 3.0]), [Guide("needed", 1.5)]))
+    points = (Point(1.0, 0, name="best"), Point(2.0, 0, name="next"))
+    svg = visual_svg(row_chart("ratio", points, guides=[Guide("needed", 1.5)], beside=[0.0, 3.0]))
     down = {text.text: float(text.get("y", 0)) for text in ElementTree.fromstring(svg).iter(f"{SVG}text")}
     assert down["needed"] < down["best"] < down["next"] < down["ratio"]
 

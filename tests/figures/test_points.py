@@ -106,9 +106,7 @@ def test_names_of_a_scatter_lose_what_all_of_them_share_and_cover_nothing():
     assert distinct_short_names(["short", "other"], lambda name: shortened_name(name, 20)) == ["short", "other"]
     coders = [f"Qwen2.5-Coder-{size}-Instruct" for size in ("0.5B", "1.5B")]
     some = distinct_short_names([*coders, "SmolLM2", "SmolLM2"], lambda name: shortened_name(name, 20))
-    assert some == ["Qwen2.5-Coder-0.5B", "Qwen2.5-Coder-1.5B", "SmolLM2", "SmolLM2"], "the end they have in common"
-    narrow = distinct_short_names([*coders, "SmolLM2"], lambda name: shortened_name(name, 8))
-    assert narrow == ["0.5B", "1.5B", "SmolLM2"], "and their beginning, where there is no room for it"
+    assert some == ["0.5B", "1.5B", "SmolLM2", "SmolLM2"]
     long = [f"{n}{'longname' * 3}" for n in range(30)]
     models = [Model(name, peak=100.0 + 0.01 * n) for n, name in enumerate(long)]
     rows = [score(f"hub:{name}", 50.0 + n % 3) for n, name in enumerate(long)]

@@ -742,7 +742,7 @@ def test_a_comparison_is_a_link_and_shows_what_differs() -> None:
     app = opened("compare.py", runs=f"{RUN_IDS[0]},{RUN_IDS[1]}")
     assert not app.exception and app.multiselect(key="view.runs").value == RUN_IDS[:2]
     assert "made-up-small read made-up alike" in app.markdown[0].value and "bits per byte" in app.markdown[0].value
-    assert len(app.get("bidi_component")) == 3, "curves, differences and claims"
+    assert len(app.get("bidi_component")) == 2, "curves and differences"
     assert "may be compared" in app.markdown[0].help
     came_out = app.dataframe[0].value
     assert came_out["Difference: made-up-small"][1] == "-20 % [-31, -8]"

@@ -12,7 +12,6 @@ import pytest
 
 from core.analysis.criteria import choice_context
 from core.analysis.ranking import own_runs
-from core.figures.within_layers import DisplacementExponent
 from core.pilots.saved import Assumptions
 from core.questions.ranking_question import Evidence, group_key, select_population
 from core.questions.runs import repositories
@@ -184,7 +183,7 @@ def test_a_pace_is_told_beyond_its_error_and_without_a_cause() -> None:
         (0.95, 0.05, "not distinguishable from a random walk"),
         (0.8, None, "its error is not known"),
     ):
-        assert details.pace_text(DisplacementExponent(value, error, 1, 29)) == said
+        assert details.pace_text(value, error) == said
 
 
 def test_names_are_shown_letter_by_letter() -> None:

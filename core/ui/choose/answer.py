@@ -134,11 +134,9 @@ def _decision_table(view: DecisionView, decision: Decision) -> pl.DataFrame:
 def show_cost(view: DecisionView) -> None:
     """Draw memory and price of each model, and the assumptions behind them."""
     assumptions = view.assumptions
-    bars, price = decision_figures.cost_bars(view.context.runs, view.context.costs, assumptions)
+    bars = decision_figures.cost_bars(view.context.runs, view.context.costs, assumptions)
     pictures.plot(bars_figure(bars), "memory")
-    if price.rows:
-        pictures.plot(bars_figure(price), "price")
-    else:
+    if all(cost.price is None for cost in view.context.costs.values()):
         st.caption(_("Cost needs the machine's cost per hour and each model's speed."))
     if len(view.context.costs) > len(bars.rows):
         st.caption(_("The {n} smallest of {total} models.").format(n=len(bars.rows), total=len(view.context.costs)))

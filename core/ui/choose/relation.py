@@ -175,7 +175,7 @@ def _show_published(answer: Answer) -> None:
     here = (
         _("this page"),
         str(answer.relation.n),
-        answer_wording.answer_word(answer),
+        answer_wording.word_of(answer.word),
         answer_wording.relation_text(answer.relation),
         answer_wording.expectation_text(answer.registration),
         "",
@@ -248,7 +248,7 @@ def _task_table(comparison: OverTasks) -> pl.DataFrame:
         (
             decision_wording.task_name(task.benchmark),
             str(task.answer.relation.n),
-            answer_wording.answer_word(task.answer),
+            answer_wording.word_of(task.answer.word),
             rho(task.answer.relation),
             "–" if task.p is None else p_number_text(task.p),
             rho(mean.tasks.get(task.key) if mean else None),

@@ -14,7 +14,6 @@ from core import wording
 from core.analysis.differences import compare_all_answers
 from core.errors import InputError
 from core.figures import scores as score_figures
-from core.figures.chart_figure import bars_figure
 from core.figures.scores import benchmark_label, paired_chart
 from core.locale import _, worded
 from core.scores.reader import read_scores
@@ -297,8 +296,6 @@ def _show_previews(previews: list[ImportPreview]) -> None:
         _store(new_files, directions)
     kinds = [(preview.file.name, score_figures.with_kind(preview.rows)) for preview in previews]
     if any(rows.height for _name, rows in kinds):
-        if len(kinds) > 1:
-            pictures.plot(bars_figure(score_figures.import_bars(kinds), 34), "scores bars")
         parts: list[pl.DataFrame] = []
         for preview, (_name, rows) in zip(previews, kinds, strict=True):
             parts.append(_score_rows(preview, rows.head(MAX_PREVIEWED - sum(map(len, parts)))))

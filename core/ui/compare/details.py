@@ -107,8 +107,7 @@ def show_distributions(selection: Selection) -> None:
         run_choice.show_missing(runs, _("This protocol measures none; quick, standard and thorough do."))
         return
     run, quantity = _choose_run_and_quantity(runs, quantities, "quantity", "quantity")
-    data = within_layers.distribution_points(distributions, run.run_id, quantity)
-    pictures.plot(within_layers.distribution_figure(data), "distribution")
+    pictures.plot(within_layers.distribution_figure(distributions, run.run_id, quantity), "distribution")
     outermost = _("Outermost bins count what lies beyond.")
     st.caption(wording.joined_sentences((translated(QUANTITIES[quantity].meaning), outermost)))
     rows = distributions.filter(run_id=run.run_id, quantity=quantity)
@@ -212,9 +211,10 @@ def show_pairs(selection: Selection) -> None:
         run_choice.show_missing(runs, _("This protocol measures none; quick, standard and thorough do."))
         return
     run, measure = _choose_run_and_quantity(runs, measures, "measure", "pair")
-    data = within_layers.pair_points(pairs, run.run_id, measure)
-    pictures.plot(within_layers.pair_figure(data), "pairs")
-    chance = data.k / (data.n_points - 1) if data.k and data.n_points > 1 else None
+    rows = pairs.filter(run_id=run.run_id, measure=measure)
+    pictures.plot(within_layers.pair_figure(pairs, run.run_id, measure), "pairs")
+    sizes = rows.select("k", "n_points").drop_nulls().iter_rows()
+    chance = next((k / (n_points - 1) for k, n_points in sizes if n_points > 1), None)
     st.caption(translated(PAIR_MEASURES[measure].meaning).format(chance=wording.number(chance)))
     pictures.plot(within_layers.successive_chart(pairs, run.run_id, measure), "along")
     flow = _("Dimensions kept, gone and new at each block. Below zero: directions only became more or less equal.")
@@ -222,20 +222,19 @@ def show_pairs(selection: Selection) -> None:
     st.caption(wording.joined_sentences((flow if measure in within_layers.FLOW_MEASURES else "", bars)))
     # The exponent says what to compare it with, and names no cause.
     if exponent := within_layers.displacement_exponent(pairs, run.run_id):
-        error = "" if exponent.std_error is None else f" ± {exponent.std_error:.2g}"
         text = _("**Displacement exponent {value}** (layers {first} to {last}): {pace}. Bounded directions lower it.")
-        value, pace = wording.number(exponent.value) + error, pace_text(exponent)
-        st.markdown(text.format(value=value, first=exponent.first, last=exponent.last, pace=pace))
-    rows = pairs.filter(run_id=run.run_id, measure=measure)
+        value = within_layers.with_error(exponent.value, exponent.std_error)
+        pace = pace_text(exponent.value or 0.0, exponent.std_error)
+        st.markdown(text.format(value=value, first=exponent.layer_a, last=exponent.layer_b, pace=pace))
     tables.show_rows_download(rows, runs, "layer_pairs")
 
 
-def pace_text(exponent: within_layers.DisplacementExponent) -> str:
+def pace_text(value: float, error: float | None) -> str:
     """How an exponent compares with a random walk, beyond two standard errors."""
-    if exponent.std_error is None:
+    if error is None:
         return _("its error is not known")
-    if exponent.value < 1 - 2 * exponent.std_error:
+    if value < 1 - 2 * error:
         return _("slower than a random walk")
-    if exponent.value > 1 + 2 * exponent.std_error:
+    if value > 1 + 2 * error:
         return _("faster than a random walk")
     return _("not distinguishable from a random walk")

@@ -13,7 +13,6 @@ from core import wording
 from core.analysis.differences import control_links
 from core.figures import profile_data
 from core.figures.chart import Span
-from core.figures.decisions import claim_grid, grid_svg
 from core.figures.layer_profiles import layer_chart, profile_caption, profile_svg, scan_chart
 from core.figures.profile_data import SURROGATE, ProfileData, Reference, claim_phases, extrema_of
 from core.figures.svg import LIGHT, Theme
@@ -108,11 +107,6 @@ def show_curves(selection: Selection, points: str | None) -> tuple[ProfileData, 
 def show_readings(selection: Selection, data: ProfileData, layer: int | None) -> None:
     """Draw what stands behind the figure: claims under every specification, verdicts, numbers."""
     runs, estimates = selection.runs, selection.of_runs(selection.estimates)
-    claims = claim_grid(selection.claims, runs)
-    if claims is not None:
-        st.subheader(_("Read in other ways"))
-        pictures.plot_drawn(partial(grid_svg, claims, pictures.theme()), SIZE, "grid of claims")
-        st.caption(_("{marks}. Bold: the core, on which verdicts rest.").format(marks=outcome_legend_text()))
     if data.quantity == "gride" and (scan := scan_chart(estimates, runs, layer)) is not None:
         st.subheader(_("From near neighbours to far ones"))
         pictures.plot(scan, "scales", 380)
@@ -128,9 +122,10 @@ def show_readings(selection: Selection, data: ProfileData, layer: int | None) ->
     at_layer = rows if layer is None else rows.filter(layer=layer)
     tables.show(layer_table(at_layer, runs), "numbers", height=320 if layer is None else "content")
     tables.show_rows_download(rows, runs, "profiles")
-    if claims is not None:
+    if not selection.claims.join(runs.filter(pl.col("pass") == "text"), on="run_id", how="semi").is_empty():
         st.subheader(_("Claims by specification"))
         tables.show(claim_table(selection.claims, runs, estimates), "claims", height=320)
+        st.caption(_("{marks}. Verdicts rest on the core.", marks=outcome_legend_text()))
         tables.show_rows_download(selection.claims, runs, "claims", _("Download these claims (CSV)"))
 
 
