@@ -1,10 +1,11 @@
 """`python -m tests.ladder.dose`: the dimension of one layer is set on purpose, and what the model loses by it is measured.
 
 Every seed (of weights and order of the data) is a block that gets every arm: the base recipe as it is (`free`), the base
-recipe with a penalty that takes d2 after block 3 to a target (`dose`), and the same with a push of equal size that moves the
-mean of those states and not their d2 (`placebo`). What was decided beforehand: data/pilots/dose.md. Arms of a block come in
+recipe with a penalty that takes d2 after block 3 to a target (`dose`), and the same with a push of equal size that takes
+the mean of those states to a set length and leaves their d2 (`placebo`). What was decided beforehand: data/pilots/dose.md. Arms of a block come in
 random order, a placebo after its dose; what is finished is in data/reference/dose.csv and passed over, and a run that was
-stopped goes on: start this command as often as there are processors to spare.
+stopped goes on: start this command as often as there are processors to spare. Blocks are compiled, which needs a
+C++ compiler.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from typing import Any
 import numpy as np
 import torch
 from filelock import FileLock, Timeout
+from torch._functorch import config as functorch
 from transformers import LlamaForCausalLM
 
 from core.analysis.shape import judge_profile
@@ -45,6 +47,14 @@ TARGETS, EXTREMES = (28, 70), (15, 95)
 N_SEEDS, N_EXTREME = 12, 4
 STRENGTH = 1.0
 """lambda of the penalty lambda * (log mean squared cosine + log target)^2."""
+BEGIN = 300
+"""Steps that all arms of a seed have in common; then the push begins."""
+LARGEST = training.CLIP
+"""Norm that the gradient of a penalty is cut to, as that of the language loss is."""
+SHARES = (0.2, 0.06)
+"""What a placebo takes |mean|^2 / mean squared norm to: up in even seeds, down in odd ones."""
+PRECISION = "medium"
+"""Of products while training, for torch: factors are rounded to bfloat16, sums are of float32."""
 N_STATES = 512
 """States of a batch that the push looks at: one of each token type, at most so many."""
 FREE, DOSE, PLACEBO = "free", "dose", "placebo"
@@ -128,7 +138,8 @@ class _Watching:
 
 
 class Dose(_Watching):
-    """lambda * (log mean squared cosine + log target)^2; keeps the size of its gradient at every step for the placebo."""
+    """lambda * (log mean squared cosine + log target)^2, its gradient cut to `LARGEST`; keeps the size at every step for the
+    placebo."""
 
     def __init__(self, target: float, seed: int, strength: float = STRENGTH) -> None:
         self.target, self.seed, self.strength = target, seed, strength
@@ -138,8 +149,9 @@ class Dose(_Watching):
         places, sequences = one_of_each_type(ids, self.seed, step)
         mean = mean_squared_cosine(self.states.flatten(0, 1)[places], sequences)
         found = gradients_of(self.strength * (mean.log() + math.log(self.target)).square(), model)
-        self.sizes.append(size(found))
-        return found
+        whole = size(found)
+        self.sizes.append(min(whole, LARGEST))
+        return scaled(found, self.sizes[-1] / max(whole, 1e-12))
 
     def state(self) -> dict[str, Any]:
         return {"sizes": self.sizes}
@@ -149,17 +161,18 @@ class Dose(_Watching):
 
 
 class Placebo(_Watching):
-    """The translation, up or down, with gradients of the sizes that the dose of that seed had."""
+    """(translation - log share)^2, its gradient cut to the size that the dose of that seed had at that step."""
 
-    def __init__(self, sizes: Sequence[float], seed: int) -> None:
-        self.sizes, self.seed, self.upwards = sizes, seed, seed % 2 == 0
+    def __init__(
+        self, sizes: Sequence[float], seed: int, shares: tuple[float, float] = SHARES, begin: int = BEGIN
+    ) -> None:
+        self.sizes, self.seed, self.share, self.begin = sizes, seed, shares[seed % 2], begin
 
     def gradients(self, model: LlamaForCausalLM, ids: torch.Tensor, step: int) -> list[torch.Tensor | None]:
         places, _ = one_of_each_type(ids, self.seed, step)
-        sign = -1.0 if self.upwards else 1.0  # of what is minimised
-        found = gradients_of(sign * translation(self.states.flatten(0, 1)[places]), model)
-        factor = self.sizes[step] / max(size(found), 1e-12)
-        return [None if one is None else one * factor for one in found]
+        away = translation(self.states.flatten(0, 1)[places]) - math.log(self.share)
+        found = gradients_of(away.square(), model)
+        return scaled(found, min(1.0, self.sizes[step - self.begin] / max(size(found), 1e-12)))
 
     def state(self) -> dict[str, Any]:
         return {}
@@ -170,6 +183,10 @@ class Placebo(_Watching):
 
 def gradients_of(loss: torch.Tensor, model: LlamaForCausalLM) -> list[torch.Tensor | None]:
     return list(torch.autograd.grad(loss, list(model.parameters()), retain_graph=True, allow_unused=True))
+
+
+def scaled(gradients: Sequence[torch.Tensor | None], factor: float) -> list[torch.Tensor | None]:
+    return [None if one is None else one * factor for one in gradients]
 
 
 def size(gradients: Sequence[torch.Tensor | None]) -> float:
@@ -239,11 +256,32 @@ def run(arm: Arm, out: Path) -> Result:
 
 
 def _train(arm: Arm, out: Path, push: training.Push | None) -> dict[str, Any]:
-    rows = text.windows(arm.recipe, text.training_documents())
-    trained = training.train(arm.recipe, rows, out / arm.name, _say, push=push)
+    rows, folder = text.windows(arm.recipe, text.training_documents()), out / arm.name
+    folder.mkdir(parents=True, exist_ok=True)  # of a dose that was lost
+    common = replace(arm.recipe, name=f"dosed-{arm.seed}", checkpoints=())
+    usual = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision(PRECISION)
+    try:
+        with FileLock(out / f"{common.name}.lock"):
+            training.train(common, rows, out / common.name, _say, until=BEGIN, make=quick_model)
+        if not (folder / training.STATE).exists():
+            write_atomic(folder / training.STATE, (out / common.name / training.STATE).read_bytes())
+        trained = training.train(arm.recipe, rows, folder, _say, push=push, make=quick_model)
+    finally:
+        torch.set_float32_matmul_precision(usual)
     if isinstance(push, Dose):
-        write_atomic(out / arm.name / SIZES, json.dumps(push.sizes).encode())
+        write_atomic(folder / SIZES, json.dumps(push.sizes).encode())
     return trained
+
+
+def quick_model(recipe: Recipe) -> LlamaForCausalLM:
+    """With blocks that are compiled each by itself, as a push goes back through the first of them only."""
+    functorch.donated_buffer = False  # the graph is gone through twice, for the push and for the loss
+    model = training.new_model(recipe)
+    model.set_attn_implementation("eager")
+    for one in model.model.layers:
+        one.compile()
+    return model
 
 
 def _sizes(dosed: Arm, out: Path) -> list[float]:
@@ -292,9 +330,14 @@ def dimensions(profile: Profile) -> dict[str, float]:
     return {name: round(float("nan") if value is None else float(value), 4) for name, value in found.items()}
 
 
+_SHARED = {
+    "layer": LAYER, "begin": BEGIN, "strength": STRENGTH, "largest": LARGEST, "shares": SHARES, "n_states": N_STATES, "precision": PRECISION,
+}  # fmt: skip
+
+
 def config_hash(arm: Arm) -> str:
     """Of everything that the run is made of apart from text and code."""
-    told = asdict(arm) | asdict(arm.recipe) | {"layer": LAYER, "strength": STRENGTH, "n_states": N_STATES}
+    told = asdict(arm) | asdict(arm.recipe) | _SHARED
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import product
 
 import numpy as np
@@ -25,9 +26,10 @@ LOWER, HIGHER, NONE, UNKNOWN = "lower loss", "higher loss", "no effect", "cannot
 
 @dataclass(frozen=True)
 class Effect:
-    """Dose less placebo of one target, in bits per byte of held-out code, paired by seed."""
+    """Dose less another arm, for one target, in bits per byte of held-out code, paired by seed."""
 
     target: int
+    beside: str
     n: int
     left_out: tuple[int, ...]
     """Seeds whose placebo moved d2, whose dose missed its target, or of which a run has no finite loss."""
@@ -42,14 +44,19 @@ class Effect:
 
 def sign_flips(differences: Sequence[float]) -> float:
     """Two-sided p of a mean: all signs of the differences are as likely if there is no effect."""
-    values = np.asarray(differences, dtype=float)
-    signs = np.array(list(product((1, -1), repeat=len(values))))
-    means = np.abs(signs @ values)
+    means = np.abs(_signs(len(differences)) @ np.asarray(differences, dtype=float))
     return float((means >= means[0] - 1e-12).mean())
 
 
-def effects(rows: Sequence[Mapping[str, str]]) -> list[Effect]:
-    """Of each primary target; rows as in data/reference/dose.csv."""
+@cache
+def _signs(n: int) -> np.ndarray:
+    """(2^n, n), the observed ones first."""
+    return np.array(list(product((1.0, -1.0), repeat=n)))
+
+
+def effects(rows: Sequence[Mapping[str, str]], beside: str = PLACEBO) -> list[Effect]:
+    """Of each primary target, beside the placebo or the free run of its seed, over the same seeds; rows as in
+    data/reference/dose.csv."""
     of = {(row["arm"], row["target"], row["seed"]): row for row in rows}
     paired = []
     for target in TARGETS:
@@ -61,24 +68,26 @@ def effects(rows: Sequence[Mapping[str, str]]) -> list[Effect]:
             dose, placebo, free = (of[*key, str(seed)] for key in keys)
             moved = abs(float(placebo["d2_layer"]) / float(free["d2_layer"]) - 1)
             missed = abs(float(dose["d2_layer"]) / target - 1)
-            lost = float(dose["bits_per_byte"]) - float(placebo["bits_per_byte"])
-            if moved <= PLACEBO_MOVES and missed <= TARGET_MISSED and math.isfinite(lost):
-                differences.append(lost)
+            bits = {one["arm"]: float(one["bits_per_byte"]) for one in (dose, placebo, free)}
+            if moved <= PLACEBO_MOVES and missed <= TARGET_MISSED and all(map(math.isfinite, bits.values())):
+                differences.append(bits[DOSE] - bits[beside])
             else:  # also where one of them is no number
                 left_out.append(seed)
         paired.append((target, differences, tuple(left_out)))
     p_values = [sign_flips(values) if len(values) >= 2 else 1.0 for _, values, _ in paired]
     corrected = multipletests(p_values, method="holm")[1]
     return [
-        _effect(target, values, left_out, p, float(p_corrected))
+        _effect(target, beside, values, left_out, p, float(p_corrected))
         for (target, values, left_out), p, p_corrected in zip(paired, p_values, corrected, strict=True)
     ]
 
 
-def _effect(target: int, values: Sequence[float], left_out: tuple[int, ...], p: float, corrected: float) -> Effect:
+def _effect(
+    target: int, beside: str, values: Sequence[float], left_out: tuple[int, ...], p: float, corrected: float
+) -> Effect:
     n = len(values)
     if n < 2:
-        return Effect(target, n, left_out, *[float("nan")] * 3, p, corrected, UNKNOWN)
+        return Effect(target, beside, n, left_out, *[float("nan")] * 3, p, corrected, UNKNOWN)
     effect, error = float(np.mean(values)), float(np.std(values, ddof=1) / np.sqrt(n))
     reach = float(stats.t.ppf(0.95, n - 1)) * error
     lower, upper = effect - reach, effect + reach
@@ -87,12 +96,14 @@ def _effect(target: int, values: Sequence[float], left_out: tuple[int, ...], p: 
         word = NONE
     elif n >= FEWEST and corrected <= LEVEL:
         word = LOWER if effect < 0 else HIGHER
-    return Effect(target, n, left_out, effect, lower, upper, p, corrected, word)
+    return Effect(target, beside, n, left_out, effect, lower, upper, p, corrected, word)
 
 
-def answer(found: Sequence[Effect]) -> str:
-    """One word for both targets, the one below what the base recipe reads and the one above."""
-    low, high = (one.word for one in found)
+def answer(rows: Sequence[Mapping[str, str]]) -> str:
+    """One word for both targets, the one below what the base recipe reads and the one above: of each what stands beside the placebo
+    as well as beside the free run."""
+    both = zip(effects(rows), effects(rows, FREE), strict=True)
+    low, high = (one.word if one.word == other.word else UNKNOWN for one, other in both)
     if (low, high) == (HIGHER, HIGHER):
         return "a middle is best"
     if (low, high) == (NONE, NONE):
@@ -107,13 +118,13 @@ def answer(found: Sequence[Effect]) -> str:
 def main() -> None:
     if missing := sum(not is_known(arm) for arm in arms()):
         print(f"Not finished: {missing} of {len(list(arms()))} runs are missing. What follows is no answer yet.")
-    found = effects(results())
-    for one in found:
+    rows = results()
+    for one in (*effects(rows), *effects(rows, FREE)):
         print(
-            f"d* = {one.target}: {one.effect:+.4f} bits per byte [{one.lower:+.4f}, {one.upper:+.4f}], n = {one.n}, "
+            f"d* = {one.target} beside {one.beside}: {one.effect:+.4f} bits per byte [{one.lower:+.4f}, {one.upper:+.4f}], n = {one.n}, "
             f"p = {one.p:.4f}, Holm {one.corrected_p:.4f}: {one.word}; left out: {one.left_out or 'none'}"
         )
-    print(answer(found))
+    print(answer(rows))
 
 
 if __name__ == "__main__":

@@ -43,7 +43,7 @@ def test_a_dose_moves_the_dimension_and_its_placebo_pushes_as_much_and_does_not(
     dosed = Dose(8.0, seed=0)
     pushes: dict[str, training.Push | None] = {"free": None, "dose": dosed}
     for name in ("free", "dose", "placebo"):
-        push = pushes[name] if name in pushes else Placebo(dosed.sizes, seed=0)
+        push = pushes[name] if name in pushes else Placebo(dosed.sizes, seed=0, begin=0)
         training.train(TOY, rows, tmp_path / name, push=push)
         model = training.load(tmp_path / name / TOY.folder_of(16))
         ids = torch.from_numpy(rows[:BATCH, :-1].astype(np.int64))
@@ -73,17 +73,27 @@ def test_a_dose_moves_the_dimension_and_its_placebo_pushes_as_much_and_does_not(
 
 def test_a_placebo_has_the_size_of_its_dose_and_turns_with_the_seed() -> None:
     model = training.new_model(TOY)
-    push = Placebo([0.5], seed=0)
-    push.watch(model)
     ids = torch.randint(VOCABULARY, (BATCH, CONTEXT), generator=torch.Generator().manual_seed(0))
+    pushed = {}
+    for seed, shares in ((0, (1.0, 0.001)), (1, (1.0, 0.001))):  # beyond what the toy has, on both sides
+        push = Placebo([0.5], seed, shares, begin=0)
+        push.watch(model)
+        model(ids)
+        pushed[seed] = push.gradients(model, ids, 0)
+        assert dose.size(pushed[seed]) == pytest.approx(0.5, rel=1e-5)
+    pairs = zip(pushed[0], pushed[1], strict=True)
+    moved = [(one, other) for one, other in pairs if one is not None and other is not None]
+    along = sum(float((one * other).sum()) for one, other in moved)
+    assert moved and along < -0.1  # other tokens are looked at in another seed
+
+
+def test_a_dose_pushes_no_harder_than_the_language_loss_may() -> None:
+    model = training.new_model(TOY)
+    ids = torch.randint(VOCABULARY, (BATCH, CONTEXT), generator=torch.Generator().manual_seed(0))
+    push = Dose(2.0, seed=0)
+    push.watch(model)
     model(ids)
-    up = push.gradients(model, ids, 0)
-    assert dose.size(up) == pytest.approx(0.5, rel=1e-5)
-    push.upwards = False
-    down = push.gradients(model, ids, 0)
-    moved = [(one, other) for one, other in zip(up, down, strict=True) if one is not None and other is not None]
-    assert moved and all(torch.allclose(one, -other) for one, other in moved)
-    assert Placebo([0.5], seed=1).upwards != Placebo([0.5], seed=0).upwards
+    assert dose.size(push.gradients(model, ids, 0)) == pytest.approx(dose.LARGEST, rel=1e-5) == push.sizes[0]
 
 
 def test_blocks_are_complete_in_random_order_and_a_placebo_follows_its_dose() -> None:
@@ -127,8 +137,18 @@ def rows(effects: dict[int, float], n: int = 12, spread: float = 0.0125) -> list
     ],
 )
 def test_the_words_of_the_registration(effects: dict[int, float], words: list[str], word: str) -> None:
-    found = dose_answer.effects(rows(effects))
-    assert [one.word for one in found] == words and dose_answer.answer(found) == word
+    told = rows(effects)
+    assert [one.word for one in dose_answer.effects(told)] == words and dose_answer.answer(told) == word
+
+
+def test_what_only_a_harmful_placebo_makes_is_no_answer() -> None:
+    told = rows({28: 0.0, 70: 0.0})
+    for row in told:
+        if row["arm"] == "placebo":
+            row["bits_per_byte"] = str(float(row["bits_per_byte"]) + 0.06)
+    assert [one.word for one in dose_answer.effects(told)] == ["lower loss"] * 2
+    assert [one.word for one in dose_answer.effects(told, "free")] == ["no effect"] * 2
+    assert dose_answer.answer(told) == "cannot tell"
 
 
 def test_a_run_without_a_finite_loss_is_left_out_with_its_pair_and_named() -> None:
@@ -140,7 +160,7 @@ def test_a_run_without_a_finite_loss_is_left_out_with_its_pair_and_named() -> No
             row["bits_per_byte"] = "nan"
     low, high = dose_answer.effects(told)
     assert (low.n, low.left_out, high.n, high.left_out) == (11, (2,), 11, (5,))
-    assert dose_answer.answer([low, high]) == "neither"
+    assert dose_answer.answer(told) == "neither"
 
 
 def test_the_manipulation_is_looked_at_with_methods_of_different_scales() -> None:

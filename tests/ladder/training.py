@@ -104,7 +104,7 @@ def train(
         model.load_state_dict(state.pop("model"))
         optimiser.load_state_dict(state.pop("optimiser"))
         torch.set_rng_state(state.pop("random"))
-        if push:
+        if push and "push" in state:  # else it begins here
             push.resume(state.pop("push"))
     state["n_processes"] += 1
     begun_cpu, begun = time.process_time(), time.monotonic()
