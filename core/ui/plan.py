@@ -99,13 +99,13 @@ def show_answer(layer_plan: LayerPlan) -> None:
 def _choose_budget(layer_plan: LayerPlan) -> float:
     """Return the budget in nats per token, at most the price of the dearest step of the search."""
     plan_budget = layer_plan.plan.budget
-    budget = url_state.restore_number("nats", plan_budget, 0.0) or 0.0
+    budget = url_state.restore_number("nats", plan_budget, 0.0, 1_000.0) or 0.0
     limits = [plan_analysis.upper_limit(row) for row in plan_analysis.search_steps(layer_plan)]
     highest = max(plan_budget, budget, *(limit for limit in limits if limit < math.inf), 0.01)
     st.slider(
         _("Budget [nats per token]"),
         0.0,
-        math.ceil(1_100 * highest) / 1_000,
+        round(1.1 * highest, 3),
         step=0.001,
         key=url_state.key("nats"),
         format="%g",

@@ -330,7 +330,7 @@ def influence_lines(answer: Answer) -> list[str]:
             )
         ]
         told += [_("The answer changes.")] if effect.changes else []
-        if effect.not_judged:
+        if effect.not_judged and effect is relation.without_family:
             told.append(_("Too few models are left without: {names}.", names=names_text(effect.not_judged)))
         lines.append(wording.joined_sentences(told))
     if relation.error_lower is not None:

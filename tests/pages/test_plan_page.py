@@ -75,6 +75,8 @@ def test_the_answer_follows_the_budget(warehouse: Warehouse) -> None:
     app.slider(key=url_state.key("nats")).set_value(0.0).run()
     assert "as no set tried is within the budget. Without" in texts(app).replace("\\", "")
     assert not app.exception
+    far = opened("plan.py", plan="0199-a", nats="1e306")
+    assert not far.exception and far.slider(key=url_state.key("nats")).value == 0.05, "as if it were not asked for"
 
 
 @pytest.mark.parametrize("budget", [0.05, 0.001])

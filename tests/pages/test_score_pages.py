@@ -9,6 +9,7 @@ from urllib.parse import parse_qsl
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from core.errors import WarehouseLocked
 from core.files import READ_ONLY
 from core.records import Progress, ScoreConfig
 from core.runs import jobs
@@ -42,6 +43,20 @@ def handed_over(*files: tuple[str, str], **asked: str) -> AppTest:
 
 def imported(warehouse: Warehouse) -> list[str]:
     return stored_scores.list_imports(warehouse)["file_name"].to_list()
+
+
+def test_a_warehouse_that_is_in_use_is_asked_again_at_the_next_look(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def locked(*_given: object) -> None:
+        raise WarehouseLocked("In use.")
+
+    with monkeypatch.context() as held:
+        held.setattr(stored_scores, "preview_import", locked)
+        app = handed_over(("mine.csv", f"{HEAD}{BIG},arc_easy,acc,61,percent\n"))
+        assert [one.value for one in app.error] == ["In use."]
+    app.run()
+    assert not app.error and not app.exception and app.button(key="scores store")
 
 
 def test_nothing_is_stored_before_the_button_and_all_of_it_after(warehouse: Warehouse) -> None:

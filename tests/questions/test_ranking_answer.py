@@ -207,6 +207,12 @@ def test_scores_that_are_all_equal_tell_nothing():
     assert (found.word, found.reasons, found.relation.rho) == ("cannot_tell", ("one_value",), None)
 
 
+def test_a_model_without_which_all_are_equal_is_not_told_by_the_id_of_its_run():
+    found = said(models(8), scores([50.0] * 7 + [60.0]))
+    assert found.relation.without_one and found.relation.without_one.not_judged
+    assert not any("Too few models are left" in line for line in answer_wording.influence_lines(found))
+
+
 def test_what_so_many_models_could_show_is_told_once():
     for values, reasons in ((unrelated(12), ("interval_too_wide",)), (falling(), ())):
         found = said(models(len(values)), scores(values))

@@ -12,7 +12,7 @@ import streamlit as st
 
 from core import wording
 from core.analysis.differences import compare_all_answers
-from core.errors import InputError
+from core.errors import InputError, WarehouseError
 from core.figures import scores as score_figures
 from core.figures.scores import benchmark_label, paired_chart
 from core.locale import _, worded
@@ -258,7 +258,7 @@ def show_import() -> None:
 
 def _read_previews(files: Sequence[Any], stated: dict[str, str]) -> list[ImportPreview]:
     """What each file would add; draws why a file cannot be read. Each is read once in a session for each version of the
-    warehouse."""
+    warehouse, anew where that could not be opened."""
     stated = {key: name for key, name in stated.items() if name}
     before: dict[Any, ImportPreview | InputError] = st.session_state.get(_READ, {})
     kept: dict[Any, ImportPreview | InputError] = {}
@@ -277,7 +277,7 @@ def _read_previews(files: Sequence[Any], stated: dict[str, str]) -> list[ImportP
                     before[key] = error
             kept[key] = before[key]
         st.write("")
-    st.session_state[_READ] = kept
+    st.session_state[_READ] = {key: one for key, one in kept.items() if not isinstance(one, WarehouseError)}
     for refused in (one for one in kept.values() if isinstance(one, InputError)):
         show_error(refused)
     return [one for one in kept.values() if not isinstance(one, InputError)]
