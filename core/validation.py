@@ -147,7 +147,8 @@ def _fields(model: Any) -> Iterator[tuple[str, FieldInfo]]:
 def _model_at(model: Any, location: Sequence[str | int]) -> Any:
     """The declared model of the table at this location of the file."""
     for part in location:
-        if isinstance(part, str) and (field := dict(_fields(model)).get(part)):
+        known = dict(_fields(model)) | getattr(model, "__pydantic_fields__", {})  # both names of a field are read
+        if isinstance(part, str) and (field := known.get(part)):
             model = _model_of(field)
     return model
 

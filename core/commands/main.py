@@ -310,12 +310,15 @@ def _in_words(top: Parser, line: list[str]) -> list[str]:
     inner = top.verbs.within(verb)
     if inner is None:
         return line
+    if rest and rest[0].startswith("--warehouse"):  # to the end: the action's own would forget it
+        n = 1 if "=" in rest[0] else 2
+        rest = [*rest[n:], *rest[:n]]
     if not rest or rest[0].startswith("-"):
         return line if {"-h", "--help"} & set(rest) else [verb, LIST, *rest]
     action = rest[0]
     if action not in inner.names:
         raise _unknown(Sentence("There is no action '{asked}'.", asked=action), action, inner.names, f"{NAME} {verb}")
-    return line
+    return [verb, *rest]
 
 
 def _unknown(problem: Sentence, word: str, names: Iterable[str], of: str) -> InputError:

@@ -33,6 +33,7 @@ from pydantic import (
     model_validator,
 )
 from pydantic.dataclasses import dataclass
+from pydantic_core import PydanticKnownError
 
 from core.errors import InputError, Sentence, nothing_yet, unknown_name
 from core.files import DATA
@@ -105,6 +106,8 @@ class _Named:
         """The absolute path of the written name, if it exists; a registered pilot brings its own."""
         if info.context is None:
             return path
+        if path is not None:
+            raise PydanticKnownError("unexpected_keyword_argument")
         written = info.data.get("written", "")
         place = info.context.path(written)
         return str(place) if cls._may_be_here(written, info.context) and place.exists() else None

@@ -145,12 +145,13 @@ def _load_yaml(file: ScoreInput) -> Any:
     try:
         return yaml.load(file.content.decode(file.encoding), _TextLoader)
     except (yaml.YAMLError, RecursionError, ValueError) as error:
-        mark = getattr(error, "problem_mark", None)
+        if mark := getattr(error, "problem_mark", None):
+            place, reason = Sentence("line {line}", line=mark.line + 1), shorten(getattr(error, "problem", None))
+            raise InputError(
+                "{file} is no YAML at {place}: {reason}.", file=file.shown_name, place=place, reason=reason
+            ) from error
         raise InputError(
-            "{file} is no YAML at {place}: {reason}.",
-            file=file.shown_name,
-            place=Sentence("line {line}", line=mark.line + 1) if mark else Sentence("its end"),
-            reason=shorten(getattr(error, "problem", None) or type(error).__name__),
+            "{file} is YAML that cannot be read: {error}.", file=file.shown_name, error=type(error).__name__
         ) from error
 
 

@@ -253,7 +253,8 @@ def parse_rows(table: str, rows: list[dict[str, Any]]) -> pl.DataFrame:
             raise ValueError(f"a row of {table} lacks {', '.join(missing)}")
     times = [name for name, kind in types.items() if kind == pl.Datetime("us")]
     parsed = [
-        row | {name: datetime.fromisoformat(row[name]).replace(tzinfo=None) for name in times if row.get(name)}
+        row
+        | {name: datetime.fromisoformat(row[name]).replace(tzinfo=None) for name in times if row.get(name) is not None}
         for row in rows
     ]
     return pl.DataFrame(parsed, schema=types, orient="row")

@@ -510,7 +510,8 @@ def _import_parcels(
     gone = {name.split("/")[1]: name for name in missing if name.startswith("parcels/")}
     labels = sorted(folders.keys() | gone.keys())
     if not folders:
-        imported.append(ImportedRun(str(source.path), "", "damaged", Sentence("It holds no parcel.")))
+        told = Sentence("It holds no parcel. Of a folder that was zipped by hand, name the folder.")
+        imported.append(ImportedRun(str(source.path), "", "damaged", told))
     for number, label in enumerate(labels, start=1):
         if label in gone:
             reason = Sentence(

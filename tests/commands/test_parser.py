@@ -23,6 +23,7 @@ from tests.conftest import ROOT
         ("jobs --json", "jobs.list_"),
         ("jobs cancel 0190", "jobs.cancel"),
         ("scores --warehouse=w.duckdb", "scores.list_"),
+        ("scores --warehouse w.duckdb import x.csv", "scores.import_"),
     ],
 )
 def test_an_action_is_a_word_and_list_may_be_left_out(line, function):

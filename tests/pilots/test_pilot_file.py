@@ -111,6 +111,13 @@ def test_who_decides_by_when_and_in_which_words_is_no_part_of_what_was_registere
     assert told.expectation_in("ja") == plain.benchmark.expectation
 
 
+def test_a_key_is_refused_with_those_beside_it_also_under_the_name_that_is_stored(tmp_path):
+    with pytest.raises(
+        InputError, match=r"'task.unti'. Did you mean task.unit.* Available: task.higher_is_better, task.m"
+    ):
+        read(tmp_path, GOOD.replace("scores", "task").replace("unit =", "unti ="))
+
+
 def test_each_request_is_one_model_on_one_text_with_the_others_as_companions(tmp_path):
     pilot = read(tmp_path)
     asked = pilot_requests(pilot)
@@ -195,6 +202,11 @@ def test_a_model_whose_tokenizer_cannot_be_read_is_no_companion_but_is_still_ask
         ),
         ("models = [", "models = []\nnot_models = [", r"Unknown key 'not_models'"),
         ("[benchmark]", "[bench]", r"Unknown key 'bench'. Did you mean benchmark"),
+        (
+            'reference = "./ours"',
+            'reference = "./ours", path = "/x"',
+            r"Unknown key 'models\[1\].path'.*Available: models",
+        ),
         ("seed = 7", "seed = seven", r"pilot.toml is no TOML"),
         ("seed = 7", f"seed = {'9' * 5000}", "pilot.toml holds a whole number beyond 64 bits"),
         ("seed = 7", f"seed = 0x{'f' * 5000}", "pilot.toml holds a whole number beyond 64 bits"),

@@ -113,7 +113,7 @@ BOMB = "- &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
         ("- dataset: {id: a/b}\n  value: 1\n  value: 2\n", "a key stands twice"),
         ("- one\n- two\n", "is no YAML that we know: evaluation results"),
         ("---\nname: a\n", "is no YAML that we know: evaluation results"),
-        ("- " + "[" * 20_000, "is no YAML"),
+        ("- " + "[" * 20_000, "is YAML that cannot be read: RecursionError"),
         ("- !!python/object/apply:os.system [echo]\n", "that we know"),
         (BOMB, "that we know"),
         ("- x: 1\n" * 1_000_000, "7 MiB of YAML; up to 4 are read"),

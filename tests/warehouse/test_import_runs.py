@@ -98,6 +98,13 @@ def test_what_goes_out_comes_in_the_same(ours, theirs, tmp_path, name):
     assert not [path for path in theirs.path.parent.iterdir() if path.name.startswith(".")]
 
 
+def test_of_a_folder_that_was_zipped_by_hand_the_folder_is_asked_for(theirs, tmp_path):
+    with zipfile.ZipFile(tmp_path / "by_hand.zip", "w") as packed:
+        packed.writestr(f"study/parcels/{RUN}/run.json", "{}")
+    (told,) = import_runs(theirs, [tmp_path / "by_hand.zip"]).arrivals
+    assert told.state == "damaged" and "name the folder" in told.reason
+
+
 def test_a_run_comes_where_the_rest_of_its_parcel_lies(ours, theirs, tmp_path):
     export_runs(ours, [RUN], tmp_path / "export.zip")
     (theirs.parcels / RUN).mkdir(parents=True)

@@ -136,11 +136,26 @@ def lose_the_seed(folder):
     (folder / "run.json").write_text(json.dumps(content), encoding="utf-8")
 
 
+def begin_at_no_time(folder):
+    content = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    content["run"]["started_at"] = 0
+    (folder / "run.json").write_text(json.dumps(content), encoding="utf-8")
+
+
 def come_from_the_future(folder):
     (folder / "run.json").write_text('{"format": 99}', encoding="utf-8")
 
 
-DAMAGES = [cut_a_table, lose_a_table, garble_run_file, drop_a_column, come_from_the_future, lose_a_value, lose_the_seed]
+DAMAGES = [
+    cut_a_table,
+    lose_a_table,
+    garble_run_file,
+    drop_a_column,
+    come_from_the_future,
+    lose_a_value,
+    lose_the_seed,
+    begin_at_no_time,
+]
 
 
 def test_damaged_parcels_are_reported_and_do_not_stop_the_others(warehouse, add_parcel):
