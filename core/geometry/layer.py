@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
@@ -260,12 +260,20 @@ def _per_prompt(states: Tensor, prompts: Sequence[np.ndarray]) -> list[CloudEsti
 
     Sequences are treated as independent: the jackknife leaves one out. N is the mean number of distinct points.
     """
-    of_prompts = [states[beside(states, rows)] for rows in prompts]
-    distinct = [points[distinct_points(points)] for points in of_prompts]
-    n_points = round(float(np.mean([len(points) for points in distinct])))
+    kept: list[int] = []
+
+    def distinct() -> Iterator[Tensor]:  # one prompt in memory at a time: all together are another copy of the states
+        for rows in prompts:
+            points = states[beside(states, rows)]
+            points = points[distinct_points(points)]
+            kept.append(len(points))
+            yield points
+
+    read = _by_scale(distinct())
+    n_points = round(float(np.mean(kept)))
     n_dropped = round(float(np.mean([len(rows) for rows in prompts]))) - n_points
     estimates = []
-    for (estimator, n1, n2), readings in _by_scale(distinct).items():
+    for (estimator, n1, n2), readings in read.items():
         values = np.array([r.value for r in readings if math.isfinite(r.value)])
         n = len(values)
         without_one = ((values.sum() - values) / (n - 1)).tolist() if n > 1 else []

@@ -155,6 +155,8 @@ class PlanSetup:
         reads = sum(
             -(-max(1, n) // variants_at_once(round(tokens), hidden_size)) for tokens, _, n in self._work.values()
         )
+        if self.task:
+            reads += len(self.task.parts) - 1
         if self.config.directions:
             n_windows += 2 * len(self.held_out.selection.ids)
             reads += (candidates.RANKS - 1) * len(self.direction_searches)
@@ -316,8 +318,8 @@ def hold_out(corpus: Corpus, model: OpenModel, seed: int, n_fit: int) -> HeldOut
     lengths = [length for length in WINDOW_LENGTHS if length <= most] or [most]
     # Without room for fitting, a plan can still be chosen and verified.
     for n_fitted, n_tokens, n_windows in product((n_fit, 0), lengths, WINDOW_COUNTS):
-        selection, verification = split_in_halves(corpus, characters_for_tokens(corpus.beginning, n_tokens))
         try:
+            selection, verification = split_in_halves(corpus, characters_for_tokens(corpus.beginning, n_tokens))
             chosen, verified = (
                 draw_windows(half, model.tokenizer, n, n_tokens, seed, LAYER_PLAN, model.row.name)
                 for half, n in (

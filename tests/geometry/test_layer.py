@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 
 from core.geometry import clouds, correlators, layer, second_order
 from core.geometry.clouds import place
-from core.geometry.neighbours import gride, mle
+from core.geometry.neighbours import gride, mle, readings_of_points
 from core.registry.protocols import CORE_CLOUDS, SPECIFICATIONS
 from tests.bench.coverage import population_d2, reported_d2, tokens_of_sequences
 from tests.geometry.test_registry import CANNOT_CARRY
@@ -485,3 +486,19 @@ def test_a_control_measures_the_core_specifications_as_a_text_does_and_nothing_e
     assert keys(first_look, "one_per_type") == {
         key for key in keys(text, "one_per_type") if key[4] not in correlators.WIDE_KS
     }
+
+
+def test_prompts_are_in_memory_one_at_a_time(monkeypatch):
+    read: list[weakref.ref] = []
+
+    def watched(points):
+        assert not any(earlier() is not None for earlier in read)
+        read.append(weakref.ref(points))
+        return readings_of_points(points)
+
+    monkeypatch.setattr(layer, "readings_of_points", watched)
+    states = clustered(0)[0]
+    prompts = np.split(np.arange(400), 4)
+    found = layer._per_prompt(states, prompts)
+    assert len(read) == len(prompts)
+    assert {row.estimate.n_points for row in found} == {100}

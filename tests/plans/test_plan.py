@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -27,7 +28,7 @@ from core.plans.variants import Network
 from core.records import AGAINST_PLAN, LayerPlan, PlanConfig
 from core.texts.corpora import open_corpus
 from core.texts.sample import TokenWindows
-from core.texts.windows import merge_pieces
+from core.texts.windows import SHORTEST_OF_PLAN, characters_for_tokens, merge_pieces
 from core.wording import plans as plan_wording
 from tests.plans.small import SIZES
 from tests.tiny import open_model, save_tiny_model
@@ -413,6 +414,28 @@ def test_windows_of_both_halves_are_apart(idle_model, tmp_path, monkeypatch):
     read = [{model.tokenizer.decode(ids[:20]) for ids in half.ids} for half in (held.selection, held.verification)]
     assert len(read[0]) == 8 and len(read[1]) == 8 and not read[0] & read[1]
     assert len(first_windows(held.selection, 3).ids) == 3
+
+
+def test_a_text_of_one_document_is_told_what_the_shortest_windows_need(idle_model):
+    model = open_model(find_weights(str(idle_model)), device="cpu")
+    corpus = open_corpus("english-business")
+    whole = replace(corpus, pieces=[" ".join(corpus.pieces)])
+    shortest = characters_for_tokens(whole.beginning, SHORTEST_OF_PLAN)
+    with pytest.raises(CorpusError, match=f"^Half of the text is held out .* two documents of {shortest:,} characters"):
+        hold_out(whole, model, 0, 512)
+
+
+def test_weights_that_are_read_on_demand_are_read_for_each_part_of_a_task():
+    windows, shape = SimpleNamespace(ids=np.zeros((64, 256))), SimpleNamespace(hidden_size=64)
+    setup = SimpleNamespace(
+        _work={"task": (64 * 256, 2, 0)},
+        task=SimpleNamespace(parts=[windows] * 5),
+        search_windows=windows,
+        blueprint=SimpleNamespace(shape=shape),
+        memory=SimpleNamespace(batch=64),
+        config=SimpleNamespace(directions=False),
+    )
+    assert PlanSetup.count_weight_reads(setup) == 5 + 1  # and once to choose blocks
 
 
 def test_typing_errors_keep_every_length_and_most_words():
