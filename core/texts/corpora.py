@@ -214,7 +214,8 @@ def _read_json(path: Path, text: str, column: str | None) -> tuple[list[Any], bo
         if is_chat(row):  # the rows themselves are conversations
             return [row for _, row in _json_rows(path, text)], True
         for name, value in _record(path, number, row).items():
-            types.setdefault(name, set()).add(CHATS if is_chat(value) else type(value).__name__)
+            if value is not None:
+                types.setdefault(name, set()).add(CHATS if is_chat(value) else type(value).__name__)
     kinds = {
         name: CHATS if CHATS in of else TEXTS if "str" in of and not of & {"list", "dict"} else ""
         for name, of in types.items()
@@ -292,7 +293,7 @@ def _choose_column(path: Path, kinds: Mapping[str, str], column: str | None) -> 
             Sentence("text column of {path}", path=path.name),
             Sentence("chat column of {path}", path=path.name),
         )
-        raise CorpusError(unknown_name(of_texts if texts else of_chats, column, texts or chats))
+        raise CorpusError(unknown_name(of_texts if texts or not chats else of_chats, column, texts or chats))
     candidates = [name for name in USUAL if name in chats][:1] or chats
     if candidates and (len(candidates) > 1 or "text" in texts):
         raise which_column(path, [*sorted(chats), *["text"] * ("text" in texts)])

@@ -91,6 +91,15 @@ def test_lines_may_differ_in_all_but_the_column_that_is_read(tmp_path):
         open_corpus(str(path), column="n")
 
 
+def test_a_column_that_is_null_in_every_line_is_no_column(tmp_path):
+    path = tmp_path / "nulls.jsonl"
+    path.write_text('{"text": null, "body": "one"}\n{"text": null, "body": "two"}', encoding="utf-8")
+    assert open_corpus(str(path)).pieces == ["one", "two"]
+    path.write_text('{"n": 1}', encoding="utf-8")
+    with pytest.raises(CorpusError, match=r"Unknown text column of nulls\.jsonl 'n'"):
+        open_corpus(str(path), column="n")
+
+
 @pytest.mark.parametrize(
     "line, told",
     [
