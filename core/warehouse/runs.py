@@ -93,6 +93,8 @@ def delete_runs(warehouse: Warehouse, run_ids: Sequence[str]) -> None:
             raise _without_parcel(warehouse, run_id)
     with warehouse.update(RUN, *run_ids):
         for run_id in run_ids:
+            if not is_parcel(warehouse.parcels / run_id):  # another process has deleted it meanwhile
+                raise _missing_run(run_id)
             parcels.move_to_trash(warehouse.folder, run_id)
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from core.errors import InputError, ResourceError, WarehouseError
 from core.store import parcels
+from core.store.folder import Folder
 from core.store.parcels import is_parcel
 from core.tables import LONG_TABLES
 from core.warehouse import people, queries, sync
@@ -199,3 +200,9 @@ def test_a_parcel_that_cannot_be_moved_stays_and_is_named(warehouse, runs, monke
         with pytest.raises(ResourceError, match="No space left on device"):
             delete_runs(warehouse, [OTHER])
     assert everything(warehouse) == before and not warehouse.folder.pending_changes()
+
+
+def test_a_run_that_another_process_has_deleted_meanwhile_is_named(warehouse, runs, monkeypatch):
+    monkeypatch.setattr(Folder, "mark", lambda folder, *_: parcels.move_to_trash(folder, OTHER))
+    with pytest.raises(InputError, match=OTHER[:8]):
+        delete_runs(warehouse, [OTHER])
