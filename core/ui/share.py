@@ -91,9 +91,7 @@ def choose_new_report(runs: pl.DataFrame) -> ReportRequest:
     if not compared.is_empty():
         run_choice.show_differing_conditions(compared)  # the report's title says so first
     recipe = Recipe(
-        name=(
-            made[0].rule.name if made else pilot.pilot.name if pilot else "report" if plan_id is None else "layer plan"
-        )[:MAX_NAME],
+        name=made[0].rule.name[:MAX_NAME] if made else _report_name(pilot) if plan_id is None else "layer plan",
         run_ids=tuple(ids_of(chosen)),
         pilot_id=pilot.pilot_id if pilot else None,
         choice_id=made[1].choice_id if made else None,
@@ -246,6 +244,11 @@ def show_delete_button(saved: SavedRecipe) -> None:
 
 
 # --- choices ---------------------------------------------------------------------------------------------------
+
+
+def _report_name(pilot: RegisteredPilot | None) -> str:
+    """The pilot's, whose file may hold what no name of a report may: line breaks, say."""
+    return "".join(filter(str.isprintable, pilot.pilot.name if pilot else "")).strip()[:MAX_NAME] or "report"
 
 
 def _choose_one(label: str, none: str, names: dict[str, str], name: str) -> str:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from core.ids import MAX_NAME
+from core.pilots.saved import Recipe
+from core.ui import share
 from core.warehouse import people
 from core.warehouse.people import list_rules
 from core.warehouse.warehouse import Warehouse
@@ -97,3 +101,9 @@ def test_a_choice_that_a_rule_made_becomes_slides(path: Path, tmp_path: Path) ->
     assert "There is no choice" in app.error[0].value and not app.exception
     next(button for button in app.button if button.label == "Forget this report").click().run()
     assert people.list_recipes(Warehouse(path)) == []
+
+
+def test_a_pilot_whose_name_holds_what_no_report_may_has_a_report() -> None:
+    for name, told in (("rank\u00a0by\nd2", "rankbyd2"), ("\n", "report"), ("a" * 300, "a" * MAX_NAME)):
+        named = SimpleNamespace(pilot=SimpleNamespace(name=name))
+        assert Recipe(share._report_name(named), ("r",)).name == told
