@@ -149,14 +149,14 @@ def test_own_scores_stay_with_their_pilot_and_what_its_class_forbids() -> None:
 def test_the_report_of_a_pilot_is_of_all_its_results() -> None:
     app = opened("share.py", pilot=SAFE.pilot_id)
     assert not app.exception and not app.error
-    assert len(app.get("image")) == 5
+    assert len(app.get("image")) == 4
 
 
 def test_slides_of_a_pilot_by_its_name(filled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "deck.pptx"
     assert main(["slides", "--warehouse", str(filled), "--out", str(out), "--pilot", "Medicines"]) == 0
     said = [slide.shapes.title.text_frame.text for slide in Presentation(BytesIO(out.read_bytes())).slides]
-    assert len(said) == 5 and not any("encoder" in title for title in said)
+    assert len(said) == 4 and not any("encoder" in title for title in said)
     assert main(["slides", "--warehouse", str(filled), "--out", str(out), "--pilot", "Medicin"]) == 2
     assert "Unknown pilot 'Medicin'. Did you mean Medicines" in capsys.readouterr().err
     assert main(["slides", "--warehouse", str(filled), "--out", str(out), "--pilot", EMPTY.pilot_id]) == 2
