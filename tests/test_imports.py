@@ -123,89 +123,38 @@ MOST_IN_A_FOLDER = 25
 MOST = {
     "__init__": (29, 103),
     "__main__": (24, 80),
-    "analysis": (
-        4240,
-        32880,
-    ),  # what puts a choice first; the error of a share of all, and the reach of many comparisons; how often each model of a decision is first; a loss that may exceed its budget; counts of a verdict, and the joint test of its methods, errors over documents and groups of questions, of a difference of two losses too; the rank among the draws of a control; how fast a run read its text, as a record
-    "api": (172, 1032),
-    "commands": (3377, 22450),  # the verbs compare and choose
-    "deck": (
-        4930,
-        41300,
-    ),  # a rule that no model meets, models beside a larger group of vetoed ones, orders that intervals do not bear; what costs and fails in a plan's title, names of a scatter that have no room; names of rows that leave room for their marks; blocks shaded by what each costs; no line ends between number and percent sign; who decides, and by when, of any report; checks that cannot be made; why a plan is refused, as its first picture; values of rows in a column; previews that hold every word; Japanese lines end behind phrases; marks judge the answer, and an unclear one is the same, not held; what a plan costs an ability stands in its title; blocks with the loss of each, framed; axes in plain words; a minus sign; models that do not compare are drawn each on its own scale; how many of them a picture has room for; rows of a slide's chart are named on its left, each with its value; a report's tables are whole; other looks are held against the answer that was given; the deck of a rule's choice; how many looks were tried
-    "errors": (239, 1387),  # what is not there, and an empty list: one message for all kinds
+    "analysis": (4174, 32595),
+    "api": (171, 1004),
+    "commands": (3242, 21543),
+    "deck": (4636, 37203),
+    "errors": (241, 1401),
     "exports": (105, 829),
-    "figures": (
-        4130,
-        37770,
-    ),  # prices beyond an axis at its end; the methods of a rise in plain words, blocks only tried framed and shaded by their price; prices of a slide in percent, each at its end; names of a query's bars; what a loss is in percent; small profiles each on a scale of its own, profiles on words; titles of axes whole on a phone; names that are cut alike are told apart; pictures for a phone, the grid of claims too; what lines to compare with are, at their ends; a query's first; columns that the types check
-    # picture shows what was measured; the charts of slides, which a room of slides described beside those of screens
-    "files": (359, 1819),  # one refusal for what a dozen rooms said each; where a process finds this code, for three
-    "forecast": (
-        672,
-        5199,
-    ),  # what is measured already, by the rule that a job has, which the room of jobs held; an estimate at once, from stored costs and the newest own runs, phase by phase as a job reports
-    "geometry": (
-        3577,
-        30825,
-    ),  # nearest by a sample of columns; how much blocks write; what the host reads is read for all subsets at once; d2 alone
-    "ids": (41, 247),  # an id is found, or refused, in one place
-    "limits": (210, 1093),  # what the workers of a job take; amounts of memory as people write them
-    "locale": (
-        591,
-        761,
-    ),  # the words of every page, in the glossary, with the wrong ones in both languages; a reader's own catalogue
-    "measure": (
-        2748,
-        20494,
-    ),  # whether d2 depends on sequences or points, which geometry held; which layer serves own labels, of encoders too; loss readable at each layer; bits and bytes of each window; the draws of a control, which goes on with its next
-    # memory that runs out, states of layers, and blocks replaced, for all who run a model; controls whose blocks write as much as trained ones; decoders from pinned parts of packages
-    "models": (4165, 28019),
-    "pilots": (926, 5720),  # columns of pilots that the types check; who decides by a report, and by when
-    "plans": (3238, 26185),  # rounding priced, one block repaired; whether norms can carry a repair is tried
-    # and what a report answers, on each text:
-    "questions": (
-        2530,
-        19030,
-    ),  # own models alone asked about, and scores that count alike; readable loss beside a plan; a choice among none names models; what a report is of, read in one place for pages and verbs; a rule's choice asked again for its deck, losses paired in a choice, models compared alike on a text; which to pilot, what named budgets allow; d2 of draws; columns that the types check
-    "records": (477, 2668),  # own labels; a request read back from JSON, for jobs and estimates alike
-    "registry": (1466, 6445),  # own labels; loss readable at each layer; the words of a verdict; three controls
-    "runs": (
-        2742,
-        18024,
-    ),  # what this machine offers for measuring, which the room of models held; a job that cannot be written leaves no folder; how much text a protocol needs; own labels, which may have changed since; encoders told by their configuration; a layer of a job at work is read once, and one of another version is none; the worst of each quantity that the instrument's check finds
-    "scores": (
-        1828,
-        12735,
-    ),  # a row for each model, a column for each benchmark; blanks around a name, and NaN beside a key that is there twice
-    "sources": (250, 1871),  # rows of narrow reads
-    "sql": (879, 4459),  # what a worker is asked
-    "store": (1398, 9455),  # a file that is deleted while it is read; columns that the types check
-    "tables": (
-        1216,
-        8385,
-    ),  # the choice that a report is of; counts of a verdict, group of a question; d2 of each draw; a run, alone and with a score, as one record; rows of any table as its class; the smaller model beside a plan
-    "terminal": (
-        1534,
-        12610,
-    ),  # the answer in ten lines before the details; a plan fits the terminal; heads that stay apart when they are cut
-    "texts": (
-        2257,
-        15921,
-    ),  # a text measured in pages, before and where it is too short; own labelled texts, and how their table is to be saved; a text too short names the protocol that it suffices for; groups of questions; near copies; repeats inside a piece; a text is judged before a model reads it
-    "ui": (
-        7660,
-        61500,
-    ),  # scores beside models without a ranking, and of the run that the answer is about; pages of Start as a list; a page that opens with the reader's models; five pages; a link is followed whatever was chosen before, or changed on another page; labelled texts, which stop the start where they are refused; the form of a plan stays while other pages are drawn; runs filtered, ticked, compared and deleted together; what a refusal says of the terminal by the screen's places; columns that the types check
-    "validation": (236, 2016),
-    "warehouse": (
-        4840,
-        30819,
-    ),  # which run has all that is asked, which forecast held; readable loss beside a plan; a report whose runs are gone says which; an export holds one table at a time, and parcels that lack the added one; what a measurement finds there, which forecast held
-    "wording": (
-        3860,
-        27900,
-    ),  # titles that ask for what is measured first; whose blocks savings are of; equal digits within one bracket, and no percentages of the absurd; what a measurement takes and what a plan weighed, told once for screens and terminal; which layer serves own labels, as the best of many; readable loss, and its limits; where a search of blocks ended, and a count of one; names told apart where some are cut alike; what does not compare, in one line; all that keeps models apart, with each way out; models compared on a text; which to pilot, named budgets, what else saves; who may shortlist; a score for an encoder; columns that the types check
+    "figures": (3773, 34256),
+    "files": (359, 1819),
+    "forecast": (638, 4937),
+    "geometry": (3441, 29941),
+    "ids": (41, 247),
+    "limits": (212, 1104),
+    "locale": (595, 751),
+    "measure": (2651, 19992),
+    "models": (3860, 26078),
+    "pilots": (923, 5689),
+    "plans": (3058, 24915),
+    "questions": (2536, 19076),
+    "records": (480, 2676),
+    "registry": (1471, 6052),
+    "runs": (2725, 17786),
+    "scores": (1802, 12605),
+    "sources": (251, 1886),
+    "sql": (863, 4219),
+    "store": (1350, 8870),
+    "tables": (1228, 7992),
+    "terminal": (1469, 12106),
+    "texts": (2212, 15766),
+    "ui": (7048, 56650),
+    "validation": (213, 1804),
+    "warehouse": (4631, 29187),
+    "wording": (3806, 26127),
 }
 
 
