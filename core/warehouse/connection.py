@@ -125,6 +125,8 @@ WRITING = CONFIG | {"threads": "1"}
 
 _FIRST_DELAY = 0.005
 """Seconds until the first retry of a busy file."""
+_GATE_CLOSED, _GATE_OPEN = 0.4, 0.1
+"""Seconds that a writer which cannot open the file keeps readers out, and then lets them in before its next try."""
 
 
 class DiskFull(ResourceError):
@@ -165,8 +167,23 @@ def wal_path(path: Path) -> Path:
 
 @contextlib.contextmanager
 def write_connection(path: Path, wait: float) -> Iterator[Connection]:
-    """A writing connection, behind the closed gate."""
-    with exclusive(path, wait), attach(path, False, wait) as connection:
+    """A writing connection, behind the closed gate. While another program holds the file, readers are let in now and
+    then: they need not wait with the writer."""
+    end = time.monotonic() + wait
+    with contextlib.ExitStack() as leaving:
+        while True:
+            left = max(0.0, end - time.monotonic())
+            with contextlib.ExitStack() as inside:
+                inside.enter_context(exclusive(path, left))
+                try:
+                    connection = inside.enter_context(attach(path, False, min(left, _GATE_CLOSED)))
+                except WarehouseLocked:
+                    if time.monotonic() + _GATE_OPEN > end:
+                        raise
+                else:
+                    leaving.push(inside.pop_all())
+                    break
+            time.sleep(_GATE_OPEN)
         yield connection
 
 

@@ -22,6 +22,7 @@ from core.errors import ResourceError, Sentence, WarehouseError, WarehouseLocked
 from core.files import names_in, refuse_where_read_only
 from core.store import archive, user_files
 from core.store.folder import Folder, Progress, no_progress
+from core.store.parcels import RUN_FILE
 from core.warehouse import connection as gate
 from core.warehouse import schema, sync
 from core.warehouse.connection import Connection, OpenWarehouse, exists, file_stamp, transaction, translated_errors
@@ -30,6 +31,8 @@ from core.warehouse.sync import BuildResult, PendingChanges, Report, build
 _log = logging.getLogger("workdim")
 _READER_WRITE_WAIT = 0.9
 """Seconds that a reader waits for the right to write."""
+_INGEST_GRACE = 5.0
+"""Seconds after its end within which a measurement is not reported as waiting: its own process is ingesting it."""
 _CLOCK_TICK = 50_000_000
 """Nanoseconds: a folder that changed so recently is checked again, because file clocks are coarse."""
 _LOG_INTERVAL = 5.0
@@ -49,7 +52,7 @@ class PendingResult:
     damaged: list[str] = field(default_factory=list)
     """One line for each damaged file."""
     waiting: str = ""
-    """Tells of parcels that wait, and why."""
+    """Tells of parcels that wait, and why: not of those that their own process is ingesting just now."""
 
     @property
     def messages(self) -> list[str]:
@@ -110,8 +113,7 @@ class Warehouse:
                 self.prepare()
             with contextlib.ExitStack() as inside:
                 connection = inside.enter_context(gate.attach(self.path, True, self.wait))
-                is_known = schema.is_current(connection) and _synced_stamps.get(self.path) == self._stamp()
-                todo = PendingChanges() if is_known else self._find_pending(connection)
+                todo = self._find_pending(connection)
                 if todo is None or todo:
                     inside.close()
                     if todo is None:
@@ -203,7 +205,8 @@ class Warehouse:
     def rebuild(self, report: Report = _log.warning, progress: Progress = no_progress) -> BuildResult:
         """Rebuild the file from the files beside it, whatever its state (see core.warehouse.sync)."""
         exists(self.path)  # a folder of that name is an error before anything is made
-        built = build(self.path, self.wait, lambda: True, report, progress)
+        with translated_errors(self.path):
+            built = build(self.path, self.wait, lambda: True, report, progress)
         assert built is not None
         return built
 
@@ -219,7 +222,7 @@ class Warehouse:
 
         Returns the ids of the ingested runs. A damaged file is reported as one line and does not stop the others.
         """
-        with self._writing(report=report) as (_, ingested):
+        with self._writing(report=report, is_fresh=True) as (_, ingested):
             return ingested
 
     def sync_files(self, report: Report = _log.warning) -> None:
@@ -241,17 +244,20 @@ class Warehouse:
 
     @contextlib.contextmanager
     def _writing(
-        self, except_for: Collection[tuple[str, str]] = (), report: Report = _log.warning
+        self, except_for: Collection[tuple[str, str]] = (), report: Report = _log.warning, is_fresh: bool = False
     ) -> Iterator[tuple[Connection, list[str]]]:
         """A writing connection, after applying all pending changes but those of the caller; and the runs ingested so."""
         with translated_errors(self.path), contextlib.ExitStack() as inside:
             todo = None
-            while todo is None:
-                inside.close()
+            if not exists(self.path):
                 self.prepare()
+            while todo is None:
                 connection = inside.enter_context(gate.write_connection(self.path, self.wait))
                 stamp = self._stamp()  # before the check: what changes in between is checked again
-                todo = self._find_pending(connection)
+                todo = self._find_pending(connection, is_fresh)
+                if todo is None:
+                    inside.close()
+                    self.prepare()
             ingested = []
             if todo := todo.without(except_for):
                 ingested = sync.apply_pending(connection, self.folder, todo, report)
@@ -259,11 +265,16 @@ class Warehouse:
                     self._remember_stamp(stamp)  # what is left is damaged and was reported
             yield connection, ingested
 
-    def _find_pending(self, connection: Connection) -> PendingChanges | None:
-        """Pending changes; None if the file must be built."""
-        if not schema.is_current(connection) or archive.pending_restores(self.folder):
+    def _find_pending(self, connection: Connection, is_fresh: bool = False) -> PendingChanges | None:
+        """Pending changes, checked once for each change of the folder; None if the file must be built."""
+        if not schema.is_current(connection):
             return None
-        stamp, todo = self._stamp(), sync.find_pending_changes(connection, self.folder)
+        stamp = self._stamp()
+        if _synced_stamps.get(self.path) == stamp and not is_fresh:
+            return PendingChanges()
+        if archive.pending_restores(self.folder):
+            return None
+        todo = sync.find_pending_changes(connection, self.folder)
         if not todo:
             self._remember_stamp(stamp)
         return todo
@@ -283,20 +294,29 @@ class Warehouse:
 
     def _apply_for_reader(self, todo: PendingChanges) -> PendingResult:
         damaged: list[str] = []
-        patient = replace(self, wait=min(self.wait, _READER_WRITE_WAIT))
+        # Otherwise all readers would wait in line for it, each to find that it is ingested already.
+        is_brought = not todo.changes and all(map(self._is_being_ingested, todo.run_ids))
+        patient = replace(self, wait=0.0 if is_brought else min(self.wait, _READER_WRITE_WAIT))
         try:
             return PendingResult(patient.apply_pending(damaged.append), damaged=damaged)
         except (WarehouseLocked, ResourceError) as error:
             left = self.pending_changes().run_ids
             ingested = [run_id for run_id in todo.run_ids if run_id not in left]
-            n = max(0, len(left) - len(damaged))
+            is_busy = isinstance(error, WarehouseLocked)
+            late = [run_id for run_id in left if not (is_busy and self._is_being_ingested(run_id))]
+            n_waiting, n_late = (max(0, len(runs) - len(damaged)) for runs in (left, late))
             waiting = Sentence(
                 "{n} finished measurement waits: {reason}",
                 "{n} finished measurements wait: {reason}",
-                n=n,
+                n=n_late,
                 reason=error.message,
             )
-            return PendingResult(ingested, n, damaged, waiting if n else "")
+            return PendingResult(ingested, n_waiting, damaged, waiting if n_late else "")
+
+    def _is_being_ingested(self, run_id: str) -> bool:
+        with contextlib.suppress(OSError):
+            return time.time() - (self.parcels / run_id / RUN_FILE).stat().st_mtime < _INGEST_GRACE
+        return False
 
 
 def _mtime_ns(place: Path) -> int:

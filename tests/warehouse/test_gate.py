@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from dataclasses import replace
 
 import duckdb
@@ -15,6 +16,12 @@ from core.warehouse import connection as gate
 from core.warehouse import copy_worker
 from core.warehouse.warehouse import Warehouse
 
+HOLD = """
+import sys, duckdb
+connection = duckdb.connect(sys.argv[1], read_only=True)
+print("held", flush=True)
+sys.stdin.readline()
+"""
 SAVED = "INSERT INTO saved_queries VALUES ('mine', 'SELECT 1', NULL, now()::TIMESTAMP)"
 
 
@@ -35,6 +42,31 @@ def test_readers_do_not_close_the_gate(warehouse):
         assert one.read("SELECT 1").equals(other.read("SELECT 1"))
         with gate.exclusive(warehouse.path, 0.0):
             pass
+
+
+def test_readers_go_in_while_a_writer_waits_for_a_program_that_knows_no_gate(warehouse, python, monkeypatch):
+    monkeypatch.setattr(gate, "_GATE_CLOSED", 0.05)
+    shell = python(HOLD, warehouse.path)
+    shell.stdout.readline()
+    failed: list[str] = []
+
+    def write() -> None:
+        try:
+            with replace(warehouse, wait=1.5).write():
+                pass
+        except WarehouseLocked as error:
+            failed.append(str(error))
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    read = 0
+    while writer.is_alive():
+        assert replace(warehouse, wait=1.0).read("SELECT 1").height == 1
+        read += 1
+    assert read > 1
+    # Where the writer's last try met one of the reads above, which are of this process, DuckDB names no process.
+    holders = (f"Process {shell.pid} has", "Another process or another part of this one has")
+    assert len(failed) == 1 and failed[0].startswith(holders)
 
 
 def test_without_room_for_a_gate_the_file_decides_alone(warehouse, monkeypatch):
