@@ -7,7 +7,7 @@ It downloads only a few small files from the hub, loads no weights, and writes n
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from core.analysis.ranking import N_TOLERANCE
+from core.analysis.ranking import GROUP_KEYS, N_TOLERANCE, WORD_KEYS
 from core.errors import InputError, Sentence
 from core.files import free_some, nearest_folder, require_room
 from core.forecast.times import START, Pace, known_costs, outline_of, pace_of, pass_seconds
@@ -353,20 +353,21 @@ def find_existing_runs(
     controls = control_passes(config, protocol, asdict(identity), has_bos, warehouse if has_warehouse else None)
     if runs is None:
         return {"comparison": Sentence("The warehouse is empty: there is nothing to compare with yet.")}, controls
-    # As groups are: `ranking.GROUP_KEYS` and `WORD_KEYS`.
     other_models = runs.filter(pl.col("model_id") != identity.model_id)
-    on_text = other_models.filter(corpus_id=identity.corpus_id)
-    by_protocol = on_text.filter(protocol_hash=identity.protocol_hash)
-    of_kind = by_protocol.filter(kind=row.kind, stack=identity.stack)
+    own = asdict(identity) | {"kind": row.kind, "words_hash": sample.words.hash if sample else None}
+
+    def alike(keys: Iterable[str]) -> pl.DataFrame:
+        return other_models.filter(**{key: own[key] for key in keys})
+
     known: dict[str, Any] = {}
     by_types, by_words = [], []
     if sample:
-        same_types = of_kind.filter(tokenizer_hash=identity.tokenizer_hash)
+        same_types = alike(GROUP_KEYS)
         if n_points:
             smaller, larger = (of("n_points", pl.lit(n_points)) for of in (pl.min_horizontal, pl.max_horizontal))
             same_types = same_types.filter(smaller >= (1 - N_TOLERANCE) * larger)
         by_types = ids_of(same_types)
-        by_words = [run for run in ids_of(of_kind.filter(words_hash=sample.words.hash)) if run not in by_types]
+        by_words = [run for run in ids_of(alike(WORD_KEYS)) if run not in by_types]
         known["measured_run"] = find_same_run(warehouse, config, protocol, asdict(identity), setup.shares_words)
     if by_types or by_words:
         comparison = Sentence(
@@ -376,11 +377,11 @@ def find_existing_runs(
         )
     elif other_models.is_empty():
         comparison = Sentence("The warehouse has no other model to compare with yet.")
-    elif on_text.is_empty():
+    elif alike(["corpus_id"]).is_empty():
         comparison = Sentence("No other model was measured on this text.")
-    elif by_protocol.is_empty():
+    elif alike(["corpus_id", "protocol_hash"]).is_empty():
         comparison = Sentence("Others on this text have another protocol or seed, and do not compare.")
-    elif of_kind.is_empty():
+    elif alike({*GROUP_KEYS} & {*WORD_KEYS}).is_empty():
         comparison = Sentence("Models of another kind were measured like this; they do not compare.")
     else:
         comparison = Sentence(
