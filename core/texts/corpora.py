@@ -1,4 +1,5 @@
-"""Texts to measure on, built-in ones and a user's own files: prose, chat messages as data sets write them, and labelled texts."""
+"""Texts to measure on, built-in ones and a user's own files: prose, chat messages as data sets write them, how much of a
+table is read, and labelled texts."""
 
 from __future__ import annotations
 
@@ -238,14 +239,17 @@ def _read_json(path: Path, text: str, column: str | None) -> tuple[list[Any], bo
 
 
 def _json_rows(path: Path, text: str) -> Iterator[tuple[int, Any]]:
-    """Number and value of each line that is not blank, or of each item of a .json file. Raises CorpusError for what is no JSON."""
+    """Number and value of each line that is not blank, or of each item of the one list in a .json file. Raises CorpusError for
+    what is no JSON."""
     if path.suffix.lower() == ".json":
         try:
             rows = parse_json(text)
         except ValueError as error:
-            raise _unreadable(path, str(error)) from error
-        yield from enumerate(rows if isinstance(rows, list) else [], 1)
-        return
+            if not str(error).startswith("Extra data"):  # else it holds lines, as data sets are exported
+                raise _unreadable(path, str(error)) from error
+        else:
+            yield from enumerate(rows if isinstance(rows, list) else [], 1)
+            return
     for number, line in enumerate(io.StringIO(text), 1):
         if line.strip():
             try:
@@ -298,10 +302,8 @@ def _choose_column(path: Path, kinds: Mapping[str, str], column: str | None) -> 
     if candidates and (len(candidates) > 1 or "text" in texts):
         raise which_column(path, [*sorted(chats), *["text"] * ("text" in texts)])
     if not candidates:
-        candidates = ["text"] if "text" in texts else texts
-        if len(candidates) != 1 or ("text" in kinds) != (
-            "text" in texts
-        ):  # what is called so is not passed over in silence
+        candidates = ["text"] if "text" in kinds else texts  # what is called so is not passed over in silence
+        if len(candidates) != 1 or candidates[0] not in texts:
             raise which_column(path, kinds)
     return candidates[0]
 

@@ -116,6 +116,13 @@ def test_csv_and_documents_are_read(tmp_path):
     assert len(found.texts) == 60 and len(set(found.documents.tolist())) == 30 and found.guess == 0.5
 
 
+@pytest.mark.parametrize("written", [json.dumps, lambda rows: "\n".join(map(json.dumps, rows))])
+def test_a_json_file_holds_a_list_or_lines_as_data_sets_are_exported(written, tmp_path):
+    rows = [{"text": f"text {i}", "label": "ab"[i % 2]} for i in range(20)]
+    (tmp_path / "labels.json").write_text(written(rows), encoding="utf-8")
+    assert read_labels(tmp_path / "labels.json").texts == tuple(row["text"] for row in rows)
+
+
 def test_a_text_that_is_there_twice_is_one_document(tmp_path):
     rows = [{"text": f"text {i // 2}", "label": "ab"[i // 2 % 2]} for i in range(60)]
     (tmp_path / "twice.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
