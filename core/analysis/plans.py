@@ -329,10 +329,13 @@ class LayerDirections:
     """How many directions suffice after one layer, and d2 there."""
 
     layer: int
-    rank: int | None
-    """None if no tried rank stays under the budget."""
     d2: int | None
     price: PlanOutcomeRow | None
+    """None if no tried rank stays under the budget."""
+
+    @property
+    def rank(self) -> int | None:
+        return self.price and self.price.rank
 
 
 def layer_directions(layer_plan: LayerPlan, text: str = "held_out") -> list[LayerDirections]:
@@ -340,9 +343,8 @@ def layer_directions(layer_plan: LayerPlan, text: str = "held_out") -> list[Laye
     chosen = {row.blocks[0]: row for row in rows if row.rule == "projection" and row.is_chosen}
     d2 = {row.blocks[0]: row.rank for row in rows if row.rule == "projection_d2"}
     return [
-        LayerDirections(layer, price.rank if price else None, d2.get(layer), price)
+        LayerDirections(layer, d2.get(layer), chosen.get(layer))
         for layer in sorted({row.blocks[0] for row in rows if row.rule == "projection"})
-        for price in (chosen.get(layer),)
     ]
 
 

@@ -1,5 +1,5 @@
-"""What a run measures: the inputs of a job, opened once for all its passes; the hidden states of one forward pass; one mask
-and one plan for all layers.
+"""What a run measures: the inputs of a job, opened once for all its passes; one mask and one plan for all layers; the hidden
+states of one forward pass; the loss that each layer tells of the next token.
 """
 
 from __future__ import annotations
@@ -512,7 +512,7 @@ class _StateWriter:
         for index, norms in enumerate(self.norms):
             layer, written = min(index, self.model.n_layers), self.written[index]
             if (written != 1).any():
-                raise self._not_measured(layer, f"{written.sum()} / {len(written)}")
+                raise self._not_measured(layer, f"{written.sum() * norms.shape[1]} / {norms.size}")
             if norms.min() == norms.max() and (self.states[index] == self.states[index, 0, 0]).all():
                 same = Sentence("layer {layer} is the same for every token", layer=layer)
                 raise damaged(THE_WEIGHTS, self.model.row.model_id, same)
