@@ -1,4 +1,4 @@
-"""Two claims about a profile, tested under every declared specification, held against controls, and judged.
+"""Two claims about a profile, tested under every declared specification, judged, and held against controls.
 
 `rise`: the largest inner dimension exceeds that at layer 0. `fall`: it exceeds that after the last block. Each claim
 has one result per specification (`evaluate_claim`). All tests work on logarithms, with the delete-one-block jackknife.
@@ -6,6 +6,8 @@ has one result per specification (`evaluate_claim`). All tests work on logarithm
 The layer of the maximum is chosen on the data, so the limits are simultaneous over layers: their critical value is that
 of the largest studentised deviation over layers under random sign flips of the blocks' pseudo-values, studentised again
 in each flip. With 16 blocks this covers; a multivariate t from the joint covariance of so few blocks does not.
+
+Of the controls, drawn networks judge: whether the text exceeds what they show. The others tell what they change, an effect.
 """
 
 from __future__ import annotations

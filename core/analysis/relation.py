@@ -1,4 +1,5 @@
-"""Is a dimension related to a score? Rank correlation over models, with robustness checks.
+"""Is a dimension related to a score? Rank correlation over models; then what errors of measurement, single models, another
+specification, sizes and families do to it; last, dimension and loss over the windows of one run.
 
 The unit is the model (or its training recipe), never a checkpoint. All statements depend on ranks alone, so monotone
 transformations of dimension or score change nothing. None of them is causal.

@@ -1,9 +1,11 @@
-"""From tokens to point clouds, and from values on them to estimates with errors.
+"""From tokens to point clouds and blocks of text, and from values on them to estimates with errors and, by a table, with
+their Gaussian equivalents.
 
-A cloud is drawn for the whole text and with each block of text left out. One seeded permutation of the masked tokens determines the selection: `one_per_type` takes the first occurrence of each
-token type, `all_tokens` takes the first tokens. Leaving a block out repeats the draw on the remaining tokens, so a type
-that loses its token is represented by its next remaining occurrence. Filtering rows instead would lose types as well
-and overestimate the jackknife error by 20 to 40 percent on real tokens.
+A cloud is drawn for the whole text and with each block of text left out. One seeded permutation of the masked tokens
+determines the selection: `one_per_type` takes the first occurrence of each token type, `all_tokens` takes the first
+tokens. Leaving a block out repeats the draw on the remaining tokens, so a type that loses its token is represented by
+its next remaining occurrence. Filtering rows instead would lose types as well and overestimate the jackknife error by
+20 to 40 percent on real tokens.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""Nearest neighbours of every point, and the dimension that the ratios of their distances tell: TwoNN, GRIDE, MLE.
+"""Nearest neighbours of every point, and the dimension that the ratios of their distances tell: TwoNN, GRIDE, MLE; of a
+cloud of a run with its member sets, and of points on their own.
 
-Distances come from tiled matrix products. |x - y|^2 = |x|^2 + |y|^2 - 2 x.y needs one matrix product, but loses precision when two points nearly coincide. Only
-those pairs are recomputed by explicit difference.
+Distances come from tiled matrix products. |x - y|^2 = |x|^2 + |y|^2 - 2 x.y needs one matrix product, but loses
+precision when two points nearly coincide. Only those pairs are recomputed by explicit difference.
 """
 
 from __future__ import annotations

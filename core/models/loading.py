@@ -1,4 +1,5 @@
-"""Read a model's files safely (safetensors or GGUF only, no remote code, no randomly initialised weight) and describe it.
+"""Read a model's files safely (safetensors or GGUF only, no remote code, no randomly initialised weight), describe it, and
+say which package its tokenizer lacks.
 
 Quantised checkpoints, like GGUF files, are measured dequantised: as the network that the stored weights represent, in
 the requested dtype. So memory, number of parameters and reading on demand are those of any other network, and no

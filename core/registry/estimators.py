@@ -1,4 +1,5 @@
-"""What is computed of a layer: estimators of dimension, correlators, measures between layers; one record each.
+"""What is computed of a layer: estimators of dimension, and what they take; correlators, measures between layers, quantities
+of tokens; one record each.
 
 To add one that runs on request, write its formula in core.geometry, `formula(cloud: LabelledPoints) -> Reading`, and a
 record here. An estimator that every run measures is also called in core.geometry.layer.

@@ -142,7 +142,7 @@ def limits_table(n_draws: int) -> str:
     rows = []
     for n in (*SIZES, fewest_for_unrelated(), 60):
         at_margin, unrelated = told(Case(margin), n, n_draws), told(Case(0.0), n, n_draws)
-        least = detectable_rho(n) or math.nan
+        least = detectable_rho(n)
         shown = told(Case(2 * math.sin(math.pi / 6 * least)), n, n_draws)
         rows.append(
             [

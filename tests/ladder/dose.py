@@ -2,10 +2,10 @@
 
 Every seed (of weights and order of the data) is a block that gets every arm: the base recipe as it is (`free`), the base
 recipe with a penalty that takes d2 after block 3 to a target (`dose`), and the same with a push of equal size that takes
-the mean of those states to a set length and leaves their d2 (`placebo`). What was decided beforehand: data/pilots/dose.md. Arms of a block come in
-random order, a placebo after its dose; what is finished is in data/reference/dose.csv and passed over, and a run that was
-stopped goes on: start this command as often as there are processors to spare. Blocks are compiled, which needs a
-C++ compiler.
+the mean of those states to a set length and leaves their d2 (`placebo`). What was decided beforehand:
+data/pilots/dose.md. Arms of a block come in random order, a placebo after its dose; what is finished is in
+data/reference/dose.csv and passed over, and a run that was stopped goes on: start this command as often as there are
+processors to spare. Blocks are compiled, which needs a C++ compiler.
 """
 
 from __future__ import annotations

@@ -75,8 +75,8 @@ def test_a_placebo_has_the_size_of_its_dose_and_turns_with_the_seed() -> None:
     model = training.new_model(TOY)
     ids = torch.randint(VOCABULARY, (BATCH, CONTEXT), generator=torch.Generator().manual_seed(0))
     pushed = {}
-    for seed, shares in ((0, (1.0, 0.001)), (1, (1.0, 0.001))):  # beyond what the toy has, on both sides
-        push = Placebo([0.5], seed, shares, begin=0)
+    for seed in (0, 1):
+        push = Placebo([0.5], seed, (1.0, 0.001), begin=0)  # beyond what the toy has, on both sides
         push.watch(model)
         model(ids)
         pushed[seed] = push.gradients(model, ids, 0)
