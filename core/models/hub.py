@@ -455,16 +455,14 @@ def _described(
     total = info.safetensors.total if info.safetensors else (info.gguf or {}).get("total")
     licence = info.card_data.license if info.card_data else None
     weights = _of_hub(repository, folder, weight_files[0] if is_gguf else None, info.sha, licence)
-    notes = []
+    n_bytes, notes = sum(sizes.get(name) or 0 for name in weight_files), []
     if info.gated:
         notes.append(gated(repository))
     if is_gguf:  # which contains the configuration
         notes.append(known_after_download(weights.name))
     return ModelMetadata(
         "hub",
-        None
-        if is_gguf
-        else UnreadWeights(**vars(weights), n_bytes=sum(sizes.get(name) or 0 for name in weight_files), is_here=False),
+        None if is_gguf else UnreadWeights(**vars(weights), n_bytes=n_bytes, is_here=False),
         None if None in known else sum(size or 0 for size in known),
         named(counts),
         licence,

@@ -157,7 +157,7 @@ def _load(weights: Weights, loader: Any, what: str, **options: Any) -> Any:
     elif what == THE_WEIGHTS:
         options["use_safetensors"] = True
     try:
-        with redirect_stderr(open(os.devnull, "w", encoding="utf-8")):
+        with open(os.devnull, "w", encoding="utf-8") as nowhere, redirect_stderr(nowhere):
             return loader.from_pretrained(
                 str(weights.folder), trust_remote_code=False, local_files_only=True, **options
             )
@@ -179,12 +179,10 @@ def _reason(weights: Weights, what: str, error: Exception) -> Sentence:
     return damaged(what, weights.name, text[:240]).message
 
 
-LAYER_COUNTS = (
-    *("num_hidden_layers", "num_layers", "n_layers", "n_layer", "block_count"),
-    *("num_encoder_layers", "num_decoder_layers", "encoder_layers", "decoder_layers"),
-)
+_OF_MAIN_STACK = ("num_hidden_layers", "num_layers", "n_layers", "n_layer", "block_count")
+LAYER_COUNTS = (*_OF_MAIN_STACK, "num_encoder_layers", "num_decoder_layers", "encoder_layers", "decoder_layers")
 SIZES = (
-    *("num_hidden_layers", "num_layers", "n_layers", "n_layer", "block_count"),
+    *_OF_MAIN_STACK,
     *("hidden_size", "d_model", "n_embd", "embedding_length", "vocab_size"),
     *("num_attention_heads", "num_heads", "n_heads", "n_head", "attention.head_count"),
 )

@@ -103,13 +103,14 @@ def open_corpus(name: str, column: str | None = None, encoding: str = "utf-8", c
         if chat == "plain":
             raise _no_chat_error(name)
         built_in = BUILT_IN[name]
-        row = {
-            "language": built_in.language,
-            "domain": built_in.domain,
-            "licence": built_in.licence,
-            "source": "built-in",
-        }
-        return _corpus(name, built_in.read(), **row)
+        return _corpus(
+            name,
+            built_in.read(),
+            language=built_in.language,
+            domain=built_in.domain,
+            licence=built_in.licence,
+            source="built-in",
+        )
     with opening(Path(name).name):
         return _open_file(Path(name), column, encoding, chat)
 
@@ -570,7 +571,7 @@ def read_labels(path: Path) -> LabelledTexts:
         isinstance(row.get("text"), str) and row["text"].strip() and row.get("label") is not None for row in rows
     ):
         raise _not_labelled(path)
-    labels = [str(row["label"]) for row in rows]
+    texts, labels = [_whole(row["text"], path.name) for row in rows], [str(row["label"]) for row in rows]
     # Without a document of its own, a text that is there twice would be learned from its copy.
     documents = [str(row["text"] if row.get("document") is None else row["document"]) for row in rows]
     in_documents = Counter(label for label, _document in {*zip(labels, documents, strict=True)})
@@ -586,7 +587,7 @@ def read_labels(path: Path) -> LabelledTexts:
         )
     drawn = np.sort(np.random.default_rng(0).permutation(len(rows))[:MOST_LABELLED])
     return LabelledTexts(
-        tuple(rows[at]["text"] for at in drawn),
+        tuple(texts[at] for at in drawn),
         *(np.unique([names[at] for at in drawn], return_inverse=True)[1] for names in (labels, documents)),
     )
 

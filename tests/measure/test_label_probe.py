@@ -102,6 +102,13 @@ def test_a_file_that_is_not_labelled_is_refused(content, tmp_path):
         read_labels(tmp_path / "bad.jsonl")
 
 
+def test_half_a_character_which_no_tokenizer_reads_is_refused(tmp_path):
+    rows = [{"text": f"text {i} \ud800", "label": "ab"[i % 2]} for i in range(20)]
+    (tmp_path / "half.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    with pytest.raises(CorpusError, match="half.jsonl: half a character"):
+        read_labels(tmp_path / "half.jsonl")
+
+
 def test_a_table_of_excel_in_another_encoding_is_told_how_to_be_saved(tmp_path):
     path = tmp_path / "mine.csv"
     path.write_bytes("text,label\n日本語の文、a\n".encode("cp932"))
