@@ -393,9 +393,8 @@ def select_population(evidence: Evidence, question: RankingQuestion | None = Non
     runs = newest_runs(evidence.runs.filter(pl.col("pass") == "text"))
     without_checkpoints = without_variants(runs)
     candidates = without_checkpoints if pilot is None else runs_of_pilot(runs, pilot)
-    missing = (
-        missing_models(pilot, candidates) if pilot else []
-    )  # in every family: what is not asked for is not missing
+    # In every family: what is not asked for is not missing.
+    missing = missing_models(pilot, candidates) if pilot else []
     families = runs["family"].drop_nulls().unique().sort().to_list()
     candidates, registration = _of_family(question.family, families, candidates, registration)
     scores = without_other_pilots(evidence.scores, pilot or (question.pilot.pilot if question.pilot else None))

@@ -69,23 +69,6 @@ class Selection:
         return rows.filter(pl.col("run_id").is_in(ids_of(self.runs)))
 
 
-_OF_ALL = {
-    "estimates": "layer_estimates",
-    "correlators": "layer_correlators",
-    "checks": "run_checks",
-    "summaries": "run_summaries",
-    "windows": "run_windows",
-}
-_OF_RUNS = {
-    "pairs": "layer_pairs",
-    "distributions": "layer_distributions",
-    "claims": "run_claims",
-    "extrema": "run_extrema",
-    "against_controls": "run_controls",
-}
-"""Fields of a selection that are rows of a table: with those of the controls, and of the runs alone."""
-
-
 def load_selection(warehouse: Readable, run_ids: Sequence[str], listed: pl.DataFrame) -> Selection:
     """`listed` are rows of `queries.run_list`: the controls are looked for there."""
     controls = control_ids(in_order(listed, run_ids), listed)
@@ -95,11 +78,19 @@ def load_selection(warehouse: Readable, run_ids: Sequence[str], listed: pl.DataF
     return Selection(
         runs=runs,
         controls=in_order(stored, controls),
+        estimates=queries.rows(warehouse, "layer_estimates", all_ids),
+        correlators=queries.rows(warehouse, "layer_correlators", all_ids),
+        checks=queries.rows(warehouse, "run_checks", all_ids),
+        summaries=queries.rows(warehouse, "run_summaries", all_ids),
+        pairs=queries.rows(warehouse, "layer_pairs", ids),
+        distributions=queries.rows(warehouse, "layer_distributions", ids),
         records=queries.run_records(warehouse, ids),
         scores=queries.scores(warehouse, repositories(runs)),
+        claims=queries.rows(warehouse, "run_claims", ids),
+        extrema=queries.rows(warehouse, "run_extrema", ids),
+        against_controls=queries.rows(warehouse, "run_controls", ids),
+        windows=queries.rows(warehouse, "run_windows", all_ids),
         seeds=queries.rows(warehouse, "layer_seeds", controls),
-        **{field: queries.rows(warehouse, table, all_ids) for field, table in _OF_ALL.items()},
-        **{field: queries.rows(warehouse, table, ids) for field, table in _OF_RUNS.items()},
     )
 
 
