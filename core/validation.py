@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn, TypeVar, Union, get_args, get_origin
 
-from pydantic import AliasChoices, ConfigDict, Field, Strict, StringConstraints, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, Strict, StringConstraints, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
@@ -21,8 +21,8 @@ from core.files import not_utf8, read_whole
 
 T = TypeVar("T")
 
-MODEL_CONFIG = ConfigDict(extra="forbid", validate_default=False)
-"""Configuration of every declared model."""
+MODEL_CONFIG = ConfigDict(extra="forbid", validate_default=False, validate_by_name=True)
+"""Configuration of every declared model. A file has the alias of a field that has one; records have the field's name."""
 Text = Annotated[
     str, Strict(), StringConstraints(strip_whitespace=True, min_length=1), Field(description=Sentence("a text"))
 ]
@@ -72,7 +72,7 @@ def validate(model: type[T], content: Any, place: Path | str, context: Any = Non
     """
     named = place if isinstance(place, str) else place.name
     try:
-        return TypeAdapter(model).validate_python(content, context=context)
+        return TypeAdapter(model).validate_python(content, context=context, by_name=False)
     except ValidationError as error:
         first = min(error.errors(include_url=False), key=_weight)
         raise InputError(
@@ -85,7 +85,7 @@ def validate(model: type[T], content: Any, place: Path | str, context: Any = Non
 def from_config(adapter: TypeAdapter[T], text: str) -> T:
     """Read what a column `config` holds of a declared model. Raises ValueError, in one line, for anything else."""
     try:
-        return adapter.validate_json(text)
+        return adapter.validate_json(text, by_alias=False, by_name=True)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = dotted(("config", *first["loc"]))
@@ -140,15 +140,13 @@ def _fields(model: Any) -> Iterator[tuple[str, FieldInfo]]:
     """The keys of a declared model, named as in the file. Excluded fields are computed, never written."""
     for name, field in getattr(model, "__pydantic_fields__", {}).items():
         if not field.exclude:
-            alias = field.validation_alias
-            yield (str(alias.choices[0]) if isinstance(alias, AliasChoices) else name), field
+            yield str(field.validation_alias or name), field
 
 
 def _model_at(model: Any, location: Sequence[str | int]) -> Any:
     """The declared model of the table at this location of the file."""
     for part in location:
-        known = dict(_fields(model)) | getattr(model, "__pydantic_fields__", {})  # both names of a field are read
-        if isinstance(part, str) and (field := known.get(part)):
+        if isinstance(part, str) and (field := dict(_fields(model)).get(part)):
             model = _model_of(field)
     return model
 

@@ -1,9 +1,10 @@
 """A pilot: models x texts by one protocol, with one primary benchmark that was named before anything was measured.
 
 The classes below are the declared model of a pilot file and of what is registered of it: a field is added there and
-nowhere else. Where a file has another key than the field, the key is the first alias. What was
-registered stays: the id holds a hash of everything that was decided beforehand, so an edited file is another pilot
-beside the first. docs/decisions.md shows such a file.
+nowhere else. Where a file has another key than the field, the key is its alias. What was registered stays: the id holds a
+hash of everything that was decided beforehand, so an edited file is another pilot beside the first. First come its models
+and texts, then the decision as a whole, then how it is read, found and turned into requests. docs/decisions.md shows such
+a file.
 
 Paths are relative to the file.
 """
@@ -24,7 +25,6 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
     AfterValidator,
-    AliasChoices,
     BeforeValidator,
     Field,
     TypeAdapter,
@@ -124,7 +124,7 @@ class _Named:
 
 @dataclass(frozen=True, config=MODEL_CONFIG)
 class PilotModel(_Named):
-    written: Annotated[Text, Field(validation_alias=AliasChoices("reference", "written"))]
+    written: Annotated[Text, Field(validation_alias="reference")]
     """The reference as the file has it. `local:NAME` is a folder measured before, as the warehouse names it."""
     stack: Literal["encoder", "decoder"] | None = None
     dtype: Dtype = "float32"
@@ -179,7 +179,7 @@ class PilotModel(_Named):
 
 @dataclass(frozen=True, config=MODEL_CONFIG)
 class PilotText(_Named):
-    written: Annotated[Text, Field(validation_alias=AliasChoices("text", "written"))]
+    written: Annotated[Text, Field(validation_alias="text")]
     """The name of a text that comes with Workdim, or a file."""
     column: Text | None = None
     encoding: Text = "utf-8"
@@ -267,10 +267,7 @@ class Benchmark(NamesScore):
     higher_is_better: Annotated[
         bool,
         BeforeValidator(_better),
-        Field(
-            validation_alias=AliasChoices("direction", "higher_is_better"),
-            description=Sentence("one of {names}", names=["higher", "lower"]),
-        ),
+        Field(validation_alias="direction", description=Sentence("one of {names}", names=["higher", "lower"])),
     ]
     filter: Text | None = None
     n_shot: Whole | None = None
@@ -289,7 +286,7 @@ class Benchmark(NamesScore):
 class OwnTask:
     """The user's own task. Its scores are a column of the pilot; their values may follow later."""
 
-    name: Annotated[Text, Field(validation_alias=AliasChoices("task", "name"))]
+    name: Annotated[Text, Field(validation_alias="task")]
     unit: Text
     higher_is_better: YesNo
     metric: Text = "score"
@@ -340,7 +337,7 @@ class Pilot:
     device: Text = "auto"
     memory_budget: Annotated[Whole, BeforeValidator(_bytes)] | None = None
     """Bytes that one measurement may take."""
-    task: OwnTask | None = Field(default=None, validation_alias=AliasChoices("scores", "task"))
+    task: OwnTask | None = Field(default=None, validation_alias="scores")
     note: Text | None = None
     replicates: tuple[tuple[Text, ...], ...] = ()
     """Groups of entries of `models` that are one recipe trained again: it counts once."""

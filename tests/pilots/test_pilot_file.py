@@ -111,11 +111,17 @@ def test_who_decides_by_when_and_in_which_words_is_no_part_of_what_was_registere
     assert told.expectation_in("ja") == plain.benchmark.expectation
 
 
-def test_a_key_is_refused_with_those_beside_it_also_under_the_name_that_is_stored(tmp_path):
-    with pytest.raises(
-        InputError, match=r"'task.unti'. Did you mean task.unit.* Available: task.higher_is_better, task.m"
-    ):
-        read(tmp_path, GOOD.replace("scores", "task").replace("unit =", "unti ="))
+@pytest.mark.parametrize(
+    ("was", "stored", "told"),
+    [
+        ("[scores", "[task", r"Unknown key 'task'\. Available: .*scores"),
+        ("reference =", "written =", r"Unknown key 'models\[1\]\.written'\. .*models\[1\]\.reference"),
+        ("reference =", 'path = "/", reference =', r"Unknown key 'models\[1\]\.path'\. .*models\[1\]\.reference"),
+    ],
+)
+def test_a_name_that_is_stored_is_no_key_of_a_file(tmp_path, was, stored, told):
+    with pytest.raises(InputError, match=told):
+        read(tmp_path, GOOD.replace(was, stored))
 
 
 def test_each_request_is_one_model_on_one_text_with_the_others_as_companions(tmp_path):
