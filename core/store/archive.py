@@ -202,6 +202,7 @@ class Archive:
             ) from error
         if n_left or (self.manifest and (declared is None or declared["sha256"] != sha256.hexdigest())):
             raise WarehouseError("{source} is not as the manifest has it, or was cut off.", source=source)
+        # Results of tokens are never read, and people's own tables have no limit: both may be larger.
         if target.suffix == ".parquet" and _max_bytes(name) == MAX_FILE_BYTES[".parquet"]:
             _check_parquet_size(target, source)
 

@@ -47,26 +47,27 @@ _READER_POLL, _WRITER_POLL = 0.002, 0.02
 and wait for one writer only."""
 
 
-def gate_path(path: Path) -> Path:
-    return path.with_name(path.name + ".gate")
+def gate_path(path: Path, name: str = "gate") -> Path:
+    return path.with_name(f"{path.name}.{name}")
 
 
 @contextlib.contextmanager
-def exclusive(path: Path, wait: float) -> Iterator[None]:
-    """Keep the gate closed: no other process opens the file, or changes the files beside it.
+def exclusive(path: Path, wait: float, name: str = "gate") -> Iterator[None]:
+    """Keep the gate closed: no other process opens the file, or changes the files beside it. A gate of another `name` is
+    closed only to those who want the same.
 
-    Raises WarehouseLocked if another writer has it closed for `wait` seconds.
+    Raises WarehouseLocked if another process has it closed for `wait` seconds.
     """
-    lock = _close_gate(path, wait, _WRITER_POLL)
+    lock = _close_gate(path, wait, _WRITER_POLL, name)
     try:
         yield
     finally:
         lock.release()
 
 
-def _close_gate(path: Path, wait: float, poll_interval: float) -> FileLock:
+def _close_gate(path: Path, wait: float, poll_interval: float, name: str = "gate") -> FileLock:
     # A soft lock could outlive its process.
-    lock = FileLock(gate_path(path), thread_local=False, fallback_to_soft=False)
+    lock = FileLock(gate_path(path, name), thread_local=False, fallback_to_soft=False)
     try:
         lock.acquire(timeout=wait, poll_interval=poll_interval)
     except Timeout as error:

@@ -507,7 +507,7 @@ def _import_parcels(
     imported = []
     folders = source.folders("parcels")
     missing = source.declared_files.keys() - source.members.keys()
-    gone = {name.split("/")[1]: name for name in missing if name.startswith("parcels/")}
+    gone = {name.split("/")[1]: name for name in sorted(missing, reverse=True) if name.startswith("parcels/")}
     labels = sorted(folders.keys() | gone.keys())
     if not folders:
         told = Sentence("It holds no parcel. Of a folder that was zipped by hand, name the folder.")
@@ -556,7 +556,7 @@ def _stage_parcel(packed: Archive, files: dict[str, str], source: str, place: Pa
             "The parcel {source} is damaged: its {run_file} cannot be read.", source=source, run_file=RUN_FILE
         ) from error
     shutil.rmtree(place / run_id, ignore_errors=True)
-    for file in files.keys() & {*PARCEL_FILES}.difference(left_out):
+    for file in sorted(files.keys() & {*PARCEL_FILES}.difference(left_out)):
         packed.extract(files[file], place / run_id / file)
     return run_id
 

@@ -482,17 +482,16 @@ def build(
 @contextlib.contextmanager
 def _as_only_builder(path: Path, report: Report) -> Iterator[None]:
     """Wait for another process that builds this file, and say so. Raises WarehouseLocked if it does not end."""
-    lock = path.with_name(path.name + ".building")
     with contextlib.ExitStack() as held:
         try:
-            held.enter_context(exclusive(lock, _SILENT_SECONDS))
+            held.enter_context(exclusive(path, _SILENT_SECONDS, "building"))
         except WarehouseLocked:
             report(
                 Sentence(
                     "Another process builds the warehouse {path} from its files: this one waits for it.", path=path
                 )
             )
-            held.enter_context(exclusive(lock, _MAX_BUILD_SECONDS))
+            held.enter_context(exclusive(path, _MAX_BUILD_SECONDS, "building"))
         yield
 
 

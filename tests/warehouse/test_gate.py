@@ -70,7 +70,7 @@ def test_readers_go_in_while_a_writer_waits_for_a_program_that_knows_no_gate(war
 
 
 def test_without_room_for_a_gate_the_file_decides_alone(warehouse, monkeypatch):
-    monkeypatch.setattr(gate, "gate_path", lambda path: path / "gate")  # below a file
+    monkeypatch.setattr(gate, "gate_path", lambda path, name: path / name)  # below a file
     with warehouse.write() as connection:
         connection.execute(SAVED)
     assert warehouse.read("SELECT name FROM saved_queries")["name"].to_list() == ["mine"]

@@ -18,10 +18,12 @@ from core.locale import in_language, worded
 from core.runs import installation
 from core.store import user_files
 from core.warehouse.connection import CONFIG
+from core.warehouse.exchange import export_runs, import_runs
 from core.warehouse.integrity import check_integrity
-from core.warehouse.runs import ingest_parcel
+from core.warehouse.runs import annotate, delete_runs, empty_trash, ingest_parcel, restore_run
 from core.warehouse.warehouse import Warehouse
-from tests.profiles import make_model, make_profile
+from tests.profiles import make_corpus, make_model, make_profile
+from tests.warehouse.conftest import put_beside
 from tests.warehouse.test_backup import _full, full
 from tests.warehouse.test_parcels import RUN_IDS, cut_a_table, garble_run_file, lose_a_table, sign_again
 from tests.warehouse.test_pilots import PILOT
@@ -53,6 +55,25 @@ def test_a_sound_warehouse_has_no_finding_and_is_not_changed(full):
     assert 'my "table"' in note and "backup" in note
     assert examined.n_rows > 3 * len(make_profile().estimates)
     assert {path: path.stat().st_mtime_ns for path in full.path.parent.rglob("*")} == before
+
+
+def test_a_warehouse_is_sound_after_whatever_may_be_done_with_runs(full, tmp_path):
+    """And after a restored backup, as tests/warehouse/test_backup.py has it."""
+    other = make_profile(RUN_IDS[3], model=make_model("made-up/other@1"), corpus=make_corpus("other-0123456789ab"))
+    theirs, exported = Warehouse(tmp_path / "theirs" / "w.duckdb"), tmp_path / "export.zip"
+    ingest_parcel(full, put_beside(full, other))
+    annotate(full, RUN_IDS[0], lambda said: said.with_tag("候補").with_note("seen"))
+    assert lines(full, thorough=True) == []
+    export_runs(full, RUN_IDS[:4], exported)
+    delete_runs(full, RUN_IDS[3:4])
+    assert lines(full, thorough=True) == []
+    restore_run(full, RUN_IDS[3])
+    assert lines(full, thorough=True) == []
+    import_runs(theirs, [exported])
+    assert lines(theirs, thorough=True) == []
+    delete_runs(theirs, RUN_IDS[3:4])
+    empty_trash(theirs)
+    assert lines(theirs, thorough=True) == [] and check_integrity(theirs).n_parcels == 3
 
 
 def test_where_there_is_no_warehouse_there_is_nothing_to_find(tmp_path):
