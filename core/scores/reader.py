@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import yaml
@@ -315,21 +315,41 @@ def _leaderboard_rows(file: ScoreInput, table: Table) -> Iterator[ParsedScore]:
         if line.problem:
             yield skipped_row(line.at, "", "", line.problem)
             continue
+        of_line = cache(partial(_of_line, file, line.cells))
         for column in columns:
             place = Sentence("{place} / {column}", place=line.at, column=column.name)
-            build = partial(_leaderboard_score, file, table, line.cells, column)
+            build = partial(_leaderboard_score, column, line.cells, table.decimal_comma, of_line)
             yield parse_row(place, line.cells.get("model_name"), column.benchmark, build)
 
 
 def _leaderboard_score(
-    file: ScoreInput, table: Table, cells: Mapping[str, Cell], column: _ScoreColumn, remarks: Remarks
+    column: _ScoreColumn,
+    cells: Mapping[str, Cell],
+    decimal_comma: bool,
+    of_line: Callable[[], tuple[dict[str, Any], Remarks]],
+    remarks: Remarks,
 ) -> ScoreRow:
     """The score in one column. Raises Skip if it is not a number, or if the model has no usable name."""
-    value = number(cells.get(column.name), remarks, table.decimal_comma) * column.factor
+    value = number(cells.get(column.name), remarks, decimal_comma) * column.factor
     if column.factor != 1.0:
         remarks.append(Remark("to_percent"))
     if not 0.0 <= value <= 100.0:
         remarks.append(Remark("outside_percent", f"{value:.6g}"))
+    shared, line_remarks = of_line()
+    remarks += line_remarks
+    return ScoreRow(
+        **shared,
+        benchmark=column.benchmark,
+        metric=column.metric,
+        value=value,
+        n_shot=column.n_shot,
+        is_group=column.is_group,
+    )
+
+
+def _of_line(file: ScoreInput, cells: Mapping[str, Cell]) -> tuple[dict[str, Any], Remarks]:
+    """What the scores of a line share, and its remarks. Raises Skip if the model has no usable name."""
+    remarks: Remarks = []
     weights = shorten(cells.get("model_weight_type")).lower()
     flags = {
         flag: boolean(cells.get(name), name, remarks) is set_by
@@ -340,7 +360,7 @@ def _leaderboard_score(
     revision = optional_label(cells.get("model_sha"), "revision", remarks)
     if revision is None:
         remarks.append(Remark("no_revision"))
-    return ScoreRow(
+    shared = dict(
         repository=repository,
         file_sha256=file.sha256,
         source=file.shown_name,
@@ -353,9 +373,5 @@ def _leaderboard_score(
         chat_template=boolean(cells.get("model_has_chat_template"), "chat_template", remarks),
         source_row=optional_label(cells.get("id"), "id", []),  # never cut: long names may differ in their ends alone
         flags=join_flags(flags | {weights: weights in _INCOMPLETE_WEIGHTS}),
-        benchmark=column.benchmark,
-        metric=column.metric,
-        value=value,
-        n_shot=column.n_shot,
-        is_group=column.is_group,
     )
+    return shared, remarks

@@ -246,7 +246,7 @@ class ScoreInput:
             if self._can_decode(encoding):
                 return encoding
         raise InputError(
-            "{file} cannot be read as {tried} text: save it as UTF-8.",
+            "{file} cannot be read as {tried} text, or holds NUL bytes: save it as UTF-8.",
             file=self.shown_name,
             tried=[encoding.upper() for encoding in candidates],
         )

@@ -47,7 +47,7 @@ REFUSED = {
     "words": (b"hello", "neither JSON nor a table"),
     "HTML page": (b"<!DOCTYPE html><html><body>404</body></html>", "neither JSON nor a table"),
     "pointer of Git LFS": (b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12\n", "neither JSON"),
-    "NUL bytes": (b"model,benchmark,value\na\x00,b,1\n", "cannot be read as UTF-8"),
+    "NUL bytes": (b"model,benchmark,value\na\x00,b,1\n", "UTF-8, CP932 text, or holds NUL bytes"),
     "NUL in UTF-16": ("model,benchmark,value\na\0,b,1\n".encode("utf-16"), "cannot be read as UTF-16"),
     "no encoding": (b"model,benchmark,value\n\x81\x20,b,1\n", "cannot be read as UTF-8, CP932"),
     "half a character of UTF-16": ("a,b\n".encode("utf-16") + b"\x00", "cannot be read as UTF-16"),
