@@ -530,6 +530,7 @@ class Search:
     """A pricer on the search windows; called only for steps without a stored result, as it opens the network."""
 
     def run(self, similarity: Similarity) -> SearchResult:
+        """Search for the blocks that cost least, and price them beside those of published rules."""
         alone = self._price("singles", [(block,) for block in range(self.setup.n_blocks)])
         costs = [price.divergence.value for price in alone]
         pool = candidates.shortlist(costs, self.setup.most_removed)
@@ -539,7 +540,7 @@ class Search:
             Candidate("greedy", greedy.blocks),
             *candidates.published_candidates(similarity, len(greedy.blocks)),
         ]
-        _own, *others = (one.blocks for one in candidates.distinct_sets(proposed))
+        _greedy, *others = (one.blocks for one in candidates.distinct_sets(proposed))
         prices = {price.blocks: price for price in (greedy, *self._price("rules", others))}
         exchanged = self._exchange(candidates.cheapest(list(prices.values())), pool, costs, prices)
         if exchanged.blocks not in prices:
@@ -554,11 +555,8 @@ class Search:
         prices = self._price("rules", [one.blocks for one in candidates.distinct_sets(proposed)])
         return SearchResult(proposed, {price.blocks: price for price in prices}, [], [])
 
-    def _run_step(self, name: str, compute: Callable):
-        return self.steps.run("choose", name, compute)
-
-    def _price(self, name: str, sets: Sequence[tuple[int, ...]]) -> list[Price]:
-        return self._run_step(name, lambda report: price_sets(self.pricer(), sets, report))
+    def _price(self, name: str, sets: Sequence[tuple[int, ...]], shared: Collection[int] = ()) -> list[Price]:
+        return self.steps.run("choose", name, lambda report: price_sets(self.pricer(), sets, report, shared))
 
     def _search_path(self, alone: list[Price], pool: list[int]) -> list[Price]:
         """The greedy path: the cheapest single block, then with each further block."""
@@ -570,7 +568,9 @@ class Search:
             if self.setup.config.blocks is None and path[-1].increase.lower > dearest:
                 break
             path.append(
-                self._run_step(name, lambda report: candidates.next_step(self.pricer(), path[-1].blocks, pool, report))
+                self.steps.run(
+                    "choose", name, lambda report: candidates.next_step(self.pricer(), path[-1].blocks, pool, report)
+                )
             )
         self.steps.skip(*names)
         return path
@@ -594,8 +594,6 @@ class Search:
             if not offspring:
                 break
             tried_sets |= {*offspring}
-            make = partial(price_sets, sets=offspring, shared=best.blocks)
-            tried = self._run_step(name, lambda report, make=make: make(self.pricer(), report=report))
-            best = candidates.cheapest([best, *tried])
+            best = candidates.cheapest([best, *self._price(name, offspring, best.blocks)])
         self.steps.skip(*names)
         return best

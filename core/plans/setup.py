@@ -1,4 +1,5 @@
-"""A plan before any weights are read (text, model, task, the expected cost of each step), and how its steps are run.
+"""A plan before any weights are read: its text and model, and the expected cost of each step; how its steps are run; the
+windows of its texts, the probes of generation, and the user's own task.
 
 Each step is run once: its result is stored on disk, so that a plan that was interrupted goes on.
 """

@@ -1,7 +1,7 @@
-"""Requests of jobs: from the choices of a screen, of a pilot, or of a stored run that is measured again; and what is read
-of models before anything is measured: what measurements and plans will take, and whose tokenizer is readable.
+"""Requests of jobs, from the choices of a screen; what is read of models before anything is measured: what measurements and
+plans will take, and whose tokenizer is readable; requests of a pilot, and of a stored run that is measured again.
 
-That is read in a process of its own, under limits (core/limits.py): files of others decide what it takes, and pages must
+What is said of models is read in a process of its own, under limits (core/limits.py): files of others decide what it takes, and pages must
 not load the model libraries. The process reads a request as JSON from standard input and answers with estimates or with
 the refusal, as JSON.
 """

@@ -2,7 +2,8 @@
 
 Each query gets its own process, which is this file run as a program, on a copy of the warehouse file, and leaves only one
 table behind. One request goes to its stdin; its stdout is a line of JSON, followed by an Arrow stream unless that line
-reports an error. It writes only the file copy.
+reports an error. It writes only the file copy. A gate lets a single SELECT through, whose functions read only their
+arguments. The copy is shared by all queries until the next write.
 """
 
 from __future__ import annotations
