@@ -335,7 +335,7 @@ class LayerDirections:
 
     @property
     def rank(self) -> int | None:
-        return self.price and self.price.rank
+        return None if self.price is None else self.price.rank
 
 
 def layer_directions(layer_plan: LayerPlan, text: str = "held_out") -> list[LayerDirections]:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import shutil
 from dataclasses import replace
 
@@ -253,6 +254,10 @@ def test_who_only_reads_is_not_stopped_by_a_parcel_that_cannot_be_written(wareho
     garble_run_file(add_parcel(make_profile(RUN_IDS[1])))
     reader = python(READ, warehouse.path)
     reader.stdout.readline()
+    just_measured = warehouse.try_apply_pending()
+    assert (just_measured.n_waiting, just_measured.messages) == (2, [])
+    for run_id in RUN_IDS[:2]:
+        os.utime(warehouse.parcels / run_id / "run.json", (0, 0))
     late = warehouse.try_apply_pending()
     assert (late.run_ids, late.n_waiting) == ([], 2)
     assert late.messages[0].startswith("2 finished measurements wait: ") and str(reader.pid) in late.messages[0]
