@@ -183,13 +183,13 @@ def with_scores(runs: pl.DataFrame, scores: pl.DataFrame, *, include_partial: bo
 
     Adds SCORE_KEYS, `score`, `score_std_error`, `score_scale` (what both were multiplied by), `unit`,
     `higher_is_better`, `score_repository`, `score_name_in_source`, `score_source`, `score_licence`, `score_as_of`,
-    `score_flags`, `score_is_partial`, `score_is_group`, `score_n_samples`, `score_dtype`, `score_chat_template`, `score_file_sha256` and `score_match`: own (stated by the user
-    in a pilot, or made here, for this reference as it was asked for, or for these weights by another of their names),
-    exact (repository and revision, by its commit or by the name that the model
-    was asked for by), revision_not_stated (the score names no revision), mapped (an alias says that these weights are
-    meant, which are not of the hub, so that its revision cannot be compared), base (a score of the base model that
-    names no revision: which revision the model grew from is not known), none. On each benchmark the first of these
-    counts.
+    `score_flags`, `score_is_partial`, `score_is_group`, `score_n_samples`, `score_dtype`, `score_chat_template`,
+    `score_file_sha256` and `score_match`: own (stated by the user in a pilot, or made here, for this reference as it
+    was asked for, or for these weights by another of their names), exact (repository and revision, by its commit or by
+    the name that the model was asked for by), revision_not_stated (the score names no revision), mapped (an alias says
+    that these weights are meant, which are not of the hub, so that its revision cannot be compared), base (a score of
+    the base model that names no revision: which revision the model grew from is not known), none. On each benchmark the
+    first of these counts.
 
     Where several scores match equally well, one of the run's own dtype counts before one of an unknown dtype and that
     before any other, and among those the newest by date: `score_sources` says how many sources tell that score,
@@ -241,9 +241,8 @@ def without_other_pilots(scores: pl.DataFrame, pilot: Pilot | None) -> pl.DataFr
 
 def _prepare_scores(scores: pl.DataFrame) -> pl.DataFrame:
     """Scores with column names that do not collide with those of runs, and fractions as percentages."""
-    is_fraction = (pl.col("unit") == "fraction") & ~pl.col("source").str.starts_with(
-        PILOT_SOURCE
-    )  # a pilot's scores keep their stated unit
+    is_stated = pl.col("source").str.starts_with(PILOT_SOURCE)  # a pilot's scores keep their unit
+    is_fraction = (pl.col("unit") == "fraction") & ~is_stated
     to_percent = pl.when(is_fraction).then(100.0).otherwise(1.0)
     return scores.sort("source").select(
         *SCORE_KEYS,

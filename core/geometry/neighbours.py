@@ -430,18 +430,12 @@ def neighbour_readings(found: SetNeighbours, distinct: Tensor) -> list[Neighbour
     distances, members = _in_double(found.distances)[..., :2], distinct.cpu()
     nearest_two = distances[0][members[0]]  # (n_points, 2)
     scale = float(nearest_two[:, 1].mean())
-    readings = []
-    for estimator, function in (
-        ("two_nn", two_nn),
-        ("two_nn_censored", two_nn_censored),
-        ("two_nn_linear", two_nn_linear),
-    ):
-        if function is two_nn:
-            logs = _log_or_undefined(distances)
-            ratios = np.nansum(np.maximum(logs[:, :, 1] - logs[:, :, 0], 0), 1)
-            blocks = _undefined_if_empty(members.sum(1).numpy() - 1, ratios)[1:].tolist()
-        else:
-            blocks = [function(of_set[own]) for of_set, own in zip(distances[1:], members[1:], strict=True)]
+    logs = _log_or_undefined(distances)
+    ratios = np.nansum(np.maximum(logs[:, :, 1] - logs[:, :, 0], 0), 1)
+    blocks = _undefined_if_empty(members.sum(1).numpy() - 1, ratios)[1:].tolist()
+    readings = [NeighbourReading("two_nn", 1, 2, two_nn(nearest_two), blocks, scale)]
+    for estimator, function in (("two_nn_censored", two_nn_censored), ("two_nn_linear", two_nn_linear)):
+        blocks = [function(of_set[own]) for of_set, own in zip(distances[1:], members[1:], strict=True)]
         readings.append(NeighbourReading(estimator, 1, 2, function(nearest_two), blocks, scale))
     asked = [("mle", None, MLE_NEIGHBOURS), *(("gride", n1, 2 * n1) for n1 in GRIDE_SCALES)]
     return readings + _scan_of_ranks(found, distinct, asked)
