@@ -75,7 +75,7 @@ def groups(runs: pl.DataFrame, keys: Sequence[str] = GROUP_KEYS, *, include_veto
 
     Runs that a check vetoes are left out (`vetoed` returns them) unless `include_vetoed`.
     """
-    text = runs.filter(pl.col("pass") == "text", pl.lit(include_vetoed) | ~_is_vetoed())
+    text = runs.filter(pl.col("pass") == "text", pl.lit(include_vetoed) | ~is_vetoed())
     all_groups = [
         RankingGroup(dict(zip(keys, values, strict=True)), rows)
         for values, alike in text.sort("name", "run_id", nulls_last=True).group_by(keys, maintain_order=True)
@@ -144,7 +144,7 @@ def most_models(runs: pl.DataFrame) -> pl.DataFrame:
 
 def vetoed(runs: pl.DataFrame) -> pl.DataFrame:
     """The runs on unchanged text that `groups` leaves out by default; `vetoed_by` names the checks."""
-    return runs.filter(pl.col("pass") == "text", _is_vetoed())
+    return runs.filter(pl.col("pass") == "text", is_vetoed())
 
 
 def across_tokenizers(
@@ -173,7 +173,7 @@ def from_largest(rows: pl.DataFrame, column: str, least: Callable[[Any], float])
     return classes if remaining.is_empty() else [*classes, remaining]
 
 
-def _is_vetoed() -> pl.Expr:
+def is_vetoed() -> pl.Expr:
     """Whether a check vetoes the run; a run without checks is not vetoed."""
     return pl.col("worst_check").eq_missing(pl.lit("veto"))
 

@@ -23,8 +23,8 @@ from core.runs.requests import scoring_requests
 from core.scores import reader, score_rows
 from core.scores.table import csv_template
 from core.tables import Run, records
-from core.terminal import tables
 from core.terminal.output import heads, say, say_json, tell
+from core.terminal.score_imports import import_lines, import_records
 from core.terminal.tables import scored_record, table
 from core.warehouse import aliases as alias_table
 from core.warehouse import queries, stored_scores
@@ -109,10 +109,10 @@ def import_(options: argparse.Namespace) -> int:
             except InputError as error:
                 failed.append(error)
     if options.json:
-        say_json(tables.import_records(previews, stored or {}))
+        say_json(import_records(previews, stored or {}))
     else:
         for preview in previews:
-            say(*tables.import_lines(preview, stored, stored_scores.scored_here(preview)))
+            say(*import_lines(preview, stored, stored_scores.scored_here(preview)))
     for reason in failed + left_out:
         fail(reason)
     return InputError.exit_code if failed or (left_out and not previews) else 0

@@ -14,7 +14,6 @@ from itertools import pairwise, zip_longest
 from core.deck.story import Column, Heading, Row, Statement, StorySlide, Table
 from core.figures.text import is_wide, unbroken, wrap_text
 from core.locale import _
-from core.wording import joined_sentences
 
 Box = tuple[float, float, float, float]
 """Left, top, width, height."""
@@ -218,7 +217,7 @@ def shorten_for_page(story_slide: StorySlide, page: Page) -> StorySlide:
     while len(fitting) > 1 and text_height(paragraphs(fitting), room[2], SMALLEST) > room[3]:
         fitting.pop()
     dropped = [
-        joined_sentences((f"{statement.label}{_(': ')}" if statement.label else "", statement.text))
+        _("{name}: {relation}", name=statement.label, relation=statement.text) if statement.label else statement.text
         for statement in story_slide.statements[len(fitting) :]
     ]
     if isinstance(visual, Table):

@@ -12,6 +12,7 @@ import polars as pl
 
 from core import wording
 from core.analysis.differences import comparability
+from core.analysis.ranking import is_vetoed, vetoed
 from core.analysis.units import FEWEST_TEST
 from core.deck.board import (
     N_CONTROLS,
@@ -132,14 +133,13 @@ def n_models(runs: pl.DataFrame) -> int:
 
 def one_run_per_model(data: DeckData) -> pl.DataFrame:
     """One run per model: of several, the newest that no check vetoes."""
-    is_vetoed = pl.col("worst_check").eq_missing(pl.lit("veto"))
-    newest = data.text_runs.sort(is_vetoed, "run_id", descending=[False, True], maintain_order=True)
+    newest = data.text_runs.sort(is_vetoed(), "run_id", descending=[False, True], maintain_order=True)
     return newest.unique("model_id", keep="first", maintain_order=True).sort("name")
 
 
 def _usable_runs(runs: pl.DataFrame) -> pl.DataFrame:
     """Runs with a dimension that no check vetoes."""
-    return runs.filter(~pl.col("worst_check").eq_missing(pl.lit("veto")), pl.col("inner_max").is_not_null())
+    return runs.filter(~is_vetoed(), pl.col("inner_max").is_not_null())
 
 
 def _drawn(data: DeckData, sound: pl.DataFrame) -> pl.DataFrame:
@@ -258,8 +258,8 @@ def profiles(data: DeckData, sound: pl.DataFrame) -> Visual | None:
     if drawn.height > MOST_CURVES or not is_one_scale:
         gallery = profile_gallery(data.estimates, drawn if is_one_scale else sound, is_one_scale)
         return gallery and told_drawn(gallery, n_models(data.text_runs), "runs")
-    vetoed = one_run_per_model(data).filter(pl.col("worst_check").eq_missing(pl.lit("veto")))
-    return profile_chart(data.estimates, pl.concat([drawn, vetoed.head(MOST_CURVES - drawn.height)]))
+    left_out = vetoed(one_run_per_model(data)).head(MOST_CURVES - drawn.height)
+    return profile_chart(data.estimates, pl.concat([drawn, left_out]))
 
 
 def _evidence(data: DeckData, sound: pl.DataFrame) -> Panel | None:
@@ -278,8 +278,11 @@ def _evidence(data: DeckData, sound: pl.DataFrame) -> Panel | None:
         chart, (rise, n), (fall, _n) = rises, *(_outcome_counts(claims, claim) for claim in CLAIMS)
         title = _("{rise} of {n} methods show the rise inside, {fall} of {n} the fall towards the end")
         title = title.format(rise=rise, n=n, fall=fall)
-    checks = slide_wording.checks_text(data.text_runs) + _(". ").rstrip()
-    return Panel(title, replace(chart, key=wording.joined_sentences((chart.key, checks))))
+    return Panel(title, replace(chart, key=wording.joined_sentences((chart.key, _checks_sentence(data)))))
+
+
+def _checks_sentence(data: DeckData) -> str:
+    return _("{text}.", text=slide_wording.checks_text(data.text_runs))
 
 
 def _outcome_counts(claims: pl.DataFrame, claim: str) -> tuple[int, int]:
@@ -320,8 +323,8 @@ def _compared(data: DeckData, sound: pl.DataFrame) -> Panel | None:
                 for run in rows
             ],
             "runs",
-            verdict_legend_text() + _(". ").rstrip(),
-            *([] if n_compared > 1 else [slide_wording.checks_text(data.text_runs) + _(". ").rstrip()]),
+            _("{text}.", text=verdict_legend_text()),
+            *([] if n_compared > 1 else [_checks_sentence(data)]),
         ),
     )
 

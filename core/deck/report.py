@@ -37,9 +37,9 @@ from core.sources import Text, counted, derived, shown
 from core.tables import RecipeNumberRow, Run, ScoredRun, ids_of
 from core.tables.sourced import rows_of
 from core.wording import plans as plan_wording
-from core.wording.labels import day, is_vetoed, layer_text, run_labels, shortened_name
+from core.wording.labels import day, is_vetoed, layer_text, run_labels, shortened_name, with_error
 from core.wording.runs import group_name, limits
-from core.wording.scores import row_benchmark_name, with_error
+from core.wording.scores import row_benchmark_name
 from core.wording.verdicts import verdict_legend_text, verdict_marks
 
 
@@ -337,7 +337,7 @@ def _values(data: DeckData) -> Iterator[StorySlide]:
         Column(_("Verdicts"), 0.07),
         Column(_score_title(data, benchmark), 0.19, is_number=True),
     )
-    key = [_("In brackets: 95 % intervals."), verdict_legend_text() + _(". ").rstrip(), *_match_key(data)]
+    key = [_("In brackets: 95 % intervals."), _("{text}.", text=verdict_legend_text()), *_match_key(data)]
     if any(map(is_vetoed, rows_of(data.text_runs, Run))):
         key.append(wording.veto_mark_text())
     title = _("All values (d2, N={size})").format(size=wording.size_range(data.n_points))
@@ -372,7 +372,7 @@ def _score_title(data: DeckData, benchmark: dict | None) -> str:
     if data.pilot is None:
         return title
     is_met = data.pilot.benchmark.is_met_by(benchmark)
-    return title + ": " + (_("registered") if is_met else _("exploratory"))
+    return _("{name}: {relation}", name=title, relation=_("registered") if is_met else _("exploratory"))
 
 
 def _score_cell(data: DeckData, run_id: str, benchmark: dict | None) -> str:
@@ -392,7 +392,7 @@ MATCHES = {
 
 def _score_text(row: ScoredRun) -> str:
     told = MATCHES.get(row.score_match)
-    return with_error(row) + (f" {told[0]}" if told else "")
+    return with_error(row.score, row.score_std_error) + (f" {told[0]}" if told else "")
 
 
 def _match_key(data: DeckData) -> list[str]:

@@ -291,7 +291,7 @@ def _rho_point(row: float, name: str, found: Relation | ShrunkCoefficient | Pool
     return Point(found.rho or 0.0, row, left=found.lower, right=found.upper, name=name, note=note)
 
 
-# --- orders of models over tasks and texts ----------------------------------------------------------------------------------------------------
+# --- orders of models over tasks and texts -----------------------------------------------------------------------
 
 
 COLUMN_WIDTH = 165.0

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from operator import attrgetter
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import polars as pl
 
@@ -17,13 +17,12 @@ from core.analysis.differences import LayerDifference
 from core.analysis.intervals import quantile
 from core.figures.chart import Span
 from core.locale import _
-from core.registry.protocols import REFERENCE
+from core.registry.protocols import REFERENCE, Protocol
 from core.sources import Text
 from core.tables import Run, RunExtremumRow, ids_of, records
-from core.wording.labels import run_labels
+from core.wording.labels import is_vetoed, run_labels
 from core.wording.verdicts import claim_name
 
-Number = TypeVar("Number", int, float)
 OfLayer = TypeVar("OfLayer", "Mark", LayerDifference)
 
 PRIMARY = ("d2", "one_per_type")
@@ -35,10 +34,6 @@ GRIDE_RANK = 8
 
 
 SURROGATE = "gaussian_surrogate"
-
-
-DEFAULT_BLOCKS = 16
-"""Blocks of the jackknife where a run's configuration does not state them."""
 
 
 @dataclass(frozen=True)
@@ -197,7 +192,7 @@ def with_gaussian_equivalents(rows: pl.DataFrame, estimates: pl.DataFrame) -> pl
 
 def correlator_points(correlators: pl.DataFrame, runs: pl.DataFrame, correlator: str, cloud: str) -> ProfileData:
     """Like `profile_points`; intervals are the value ± `t_95` standard errors."""
-    reach = [t_95(of_protocol(config, "n_blocks", DEFAULT_BLOCKS)) for config in runs["config"]]
+    reach = [t_95(of_protocol(config, "n_blocks")) for config in runs["config"]]
     rows = correlators.filter(
         pl.col("run_id").is_in(ids_of(runs))
         & (pl.col("correlator") == correlator)
@@ -281,8 +276,9 @@ def t_95(n_blocks: int) -> float:
     return quantile(1 - LEVEL / 2, max(n_blocks - 1, 1))
 
 
-def of_protocol(config: str | None, field: str, default: Number) -> Number:
-    """A number of a run's protocol, from its configuration; `default` where that does not state it."""
+def of_protocol(config: str | None, field: str) -> Any:
+    """A number of a run's protocol, from its configuration; where that does not state it, as `Protocol` has it."""
+    default = getattr(Protocol, field)
     try:
         return type(default)(json.loads(config or "{}")["protocol"][field])
     except (ValueError, KeyError, TypeError):
@@ -299,8 +295,8 @@ def _curves(rows: pl.DataFrame, runs: pl.DataFrame, banded: bool) -> list[Curve]
         first, last = run.working_layer_first, run.working_layer_last
         band = None if not banded or first is None or last is None else (first, last)
         if marks:
-            after_norm, is_vetoed = after[-1] if after else None, run.worst_check == "veto"
-            curves.append(Curve(run.run_id, labels[run.run_id], marks, after_norm, band, is_vetoed))
+            after_norm = after[-1] if after else None
+            curves.append(Curve(run.run_id, labels[run.run_id], marks, after_norm, band, is_vetoed(run)))
     return curves
 
 

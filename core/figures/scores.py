@@ -11,7 +11,7 @@ import polars as pl
 
 from core import wording
 from core.analysis.differences import PairedComparison, QuestionSet, TextLoss
-from core.analysis.intervals import NORMAL_95, quantile
+from core.analysis.intervals import NORMAL_95
 from core.analysis.relation import MARGIN
 from core.figures.chart import (
     MARKS,
@@ -28,10 +28,12 @@ from core.figures.chart import (
     x_ends,
     y_ends,
 )
+from core.figures.profile_data import t_95
 from core.figures.svg import LIGHT, Caption, Theme, chart_svg
 from core.locale import _
 from core.questions.ranking_answer import Answer
 from core.registry.names import NOT_STATED
+from core.registry.protocols import WINDOW_STRETCHES
 from core.sources import Text, shown
 from core.tables import Run, ids_of
 from core.wording.answers import benchmark_name, coefficient_text, dimension_name, relation_text
@@ -234,7 +236,7 @@ def windows_svg(windows: pl.DataFrame, run: Run, place: str, theme: Theme = LIGH
 
     `windows` are the rows of run_windows of the run.
     """
-    t = quantile(0.975, WINDOW_FREEDOM)
+    t = t_95(WINDOW_STRETCHES)
     columns = ("loss", "loss_std_error", f"{place}_d2", f"{place}_d2_std_error")
     points = []
     for loss, error, value, spread in windows.drop_nulls(columns).select(columns).iter_rows():
@@ -255,7 +257,3 @@ def windows_svg(windows: pl.DataFrame, run: Run, place: str, theme: Theme = LIGH
     }
     chart = scatter_chart({"": points}, axes[place], _("Loss (nats per token)"), caption.title)
     return chart_svg(chart, caption, theme, (960, 460))
-
-
-WINDOW_FREEDOM = 7
-"""Degrees of freedom of the standard errors of one window: its stretches minus one."""

@@ -60,7 +60,7 @@ def pair_figure(pairs: pl.DataFrame, run_id: str, measure: str) -> go.Figure:
         if row is None:
             return between.format(a=a, b=b, value=wording.number(None))
         chance = "" if row.null_value is None else _(" (by chance {null})", null=wording.number(row.null_value))
-        return between.format(a=a, b=b, value=with_error(row.value, row.std_error)) + chance
+        return between.format(a=a, b=b, value=wording.with_error(row.value, row.std_error)) + chance
 
     is_log = measure == "common_dimension"
     values = {pair: math.log10(row.value) if is_log and row.value else row.value for pair, row in found.items()}
@@ -98,7 +98,7 @@ def successive_chart(pairs: pl.DataFrame, run_id: str, measure: str) -> Chart:
         finite = rows.filter(pl.col("value").is_finite(), measure=one).select(columns)
         for layer, value, error, mean, null_spread in finite.iter_rows():
             lower, upper = (None, None) if error is None else (value - 2 * error, value + 2 * error)
-            note = _("Layers {a} and {b}: {value}", a=layer - 1, b=layer, value=with_error(value, error))
+            note = _("Layers {a} and {b}: {value}", a=layer - 1, b=layer, value=wording.with_error(value, error))
             points.append(Point(layer, value, lower, upper, note=f"{name}\n{note}"))
             if one == measure and mean is not None:
                 spread = 2 * (null_spread or 0.0)
@@ -129,10 +129,6 @@ def colour_range(measure: str, values: list[float]) -> tuple[float, float]:
     if measure == "common_dimension":
         return min(values, default=0.0), min(values, default=0.0) + 2
     return min([0.0, *values]), max([1.0, *values])
-
-
-def with_error(value: float | None, error: float | None) -> str:
-    return wording.number(value) if error is None else f"{wording.number(value)} ± {error:.2g}"
 
 
 def _with_points(quantity: str, *sizes: str) -> str:
@@ -237,9 +233,6 @@ def _is_geometric(edges: list[float]) -> bool:
 
 # --- tokens with norms far above the layer's median: how many, how large and where ---------------------------------
 
-DEFAULT_LIMIT = 3.0
-"""Where a run's configuration does not state the limit of its mask."""
-
 
 def mask_limits(runs: pl.DataFrame) -> list[float]:
     """The distinct limits of the runs' masks, ascending."""
@@ -248,7 +241,7 @@ def mask_limits(runs: pl.DataFrame) -> list[float]:
 
 def mask_limit(config: str | None) -> float:
     """Multiple of the layer's median above which a run masks tokens, from its configuration."""
-    return of_protocol(config, "norm_factor", DEFAULT_LIMIT)
+    return of_protocol(config, "norm_factor")
 
 
 def large_norm_charts(correlators: pl.DataFrame, runs: pl.DataFrame) -> list[Chart]:

@@ -25,7 +25,7 @@ from core.measure.plan import HiddenStates, Setup, TokenMask, UsableWords, choos
 from core.models.model import OpenModel
 from core.records import Profile, RunConfig, without_places
 from core.registry.checks import CHECKS
-from core.registry.protocols import PASSES, SPECIFICATIONS, Protocol
+from core.registry.protocols import PASSES, SPECIFICATIONS, WINDOW_STRETCHES, Protocol
 from core.tables import (
     LayerCorrelatorRow,
     LayerDistributionRow,
@@ -508,8 +508,6 @@ def readable_rows(run_id: str, sample: TokenSample, states: HiddenStates) -> Ite
 FEWEST_IN_WINDOW = 64
 """Least number of tokens for the dimension of a single window."""
 NO_VALUE = [math.nan, math.nan]
-N_STRETCHES = 8
-"""Jackknife blocks of neighbouring tokens within a window."""
 
 
 def window_rows(
@@ -563,7 +561,7 @@ def _geometry_of_windows(
     starts = np.searchsorted(mask.sequences, usable)
     rows = starts[:, None] + np.arange(n_points)  # in the table of kept tokens; (n_usable, n_points)
     types = torch.from_numpy(mask.types[rows])
-    stretches = torch.arange(n_points) * N_STRETCHES // n_points
+    stretches = torch.arange(n_points) * WINDOW_STRETCHES // n_points
 
     def d2_at(layer: int | None) -> list[list[float]]:
         if layer is None:
@@ -582,8 +580,8 @@ def _mean_loss(nats: np.ndarray) -> tuple[float, float]:
     losses = nats[np.isfinite(nats)].astype(np.float64)
     if len(losses) < FEWEST_IN_WINDOW:
         return math.nan, math.nan
-    stretches = np.arange(len(losses)) * N_STRETCHES // len(losses)
-    leave_one_out = [losses[stretches != index].mean() for index in range(N_STRETCHES)]
+    stretches = np.arange(len(losses)) * WINDOW_STRETCHES // len(losses)
+    leave_one_out = [losses[stretches != index].mean() for index in range(WINDOW_STRETCHES)]
     return float(losses.mean()), jackknife_error(np.array(leave_one_out))
 
 

@@ -11,7 +11,7 @@ import polars as pl
 
 from core.analysis.claims import LEVEL
 from core.analysis.intervals import BLOCK_FREEDOM, quantile, rank_intervals
-from core.analysis.ranking import OWN_MATCHES, RankingGroup, own_runs, score_key
+from core.analysis.ranking import OWN_MATCHES, RankingGroup, is_vetoed, own_runs, score_key
 from core.analysis.relation import Relation, SpecificationCurve, relate, relate_specifications
 from core.analysis.resampling import search_pairs
 from core.pilots.pilot import RegisteredPilot, registered_pilot, shipped_pilot
@@ -328,7 +328,7 @@ def rank_models(
             lower=f"{column}_lower",
             upper=f"{column}_upper",
             match="score_match",
-            is_vetoed=pl.col("worst_check").eq_missing(pl.lit("veto")),
+            is_vetoed=is_vetoed(),
         )
         .join(by_dimension.units.select(*places, run_id="unit"), on="run_id", how="left", maintain_order="left")
         .join(score_places.select(pl.col(places).name.prefix("score_"), run_id="unit"), on="run_id", how="left")

@@ -363,6 +363,8 @@ def core_only_clouds(protocol: Protocol, pass_: str) -> tuple[str, ...]:
     return CORE_CLOUDS if PASSES[pass_].is_control else protocol.core_only
 
 
+WINDOW_STRETCHES = 8
+"""Jackknife blocks of neighbouring tokens within one window."""
 DRAW = 0.25
 """What a draw of a control that judges takes of a pass on the text: its forward pass, and d2 alone (SmolLM2: 18 of 72 processor
 seconds)."""

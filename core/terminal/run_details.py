@@ -25,8 +25,8 @@ from core.registry.estimators import plateau
 from core.registry.protocols import CLAIMS, SPECIFICATIONS
 from core.tables import LayerEstimateRow, RunCheckRow, RunClaimRow, RunRow, RunSummaryRow
 from core.terminal.output import join, pad
-from core.wording.answers import readable_limits, readable_text, served_text
 from core.wording.labels import number
+from core.wording.readouts import readable_limits, readable_text, served_text
 from core.wording.runs import fields
 from core.wording.verdicts import (
     claim_name,
@@ -333,10 +333,11 @@ def _literature_lines(profile: Profile) -> Iterator[str]:
             own = sorted((row for row in _rows(profile.estimates, **same) if row.value), key=lambda row: row.layer)
             if own:
                 top = max(own, key=lambda row: row.value)
-                head = "  " + _("estimated dimension ({symbol}, {meaning}, N={n:,})")
+                head = "  " + _("estimated dimension ({symbol}, {meaning}, N={n:,}), 95 % intervals")
                 symbol = wording.estimator_symbol(estimator, n1)
                 yield head.format(symbol=symbol, meaning=meaning, n=own[0].n_points)
-                first, most, last = (number(row.value) for row in (own[0], top, own[-1]))
+                ends = ((row.value, row.lower, row.upper) for row in (own[0], top, own[-1]))
+                first, most, last = (wording.with_interval(*one) for one in ends)
                 line = "    " + _("{first} at the embedding, at most {top} at layer {layer}, {last} at the end")
                 yield line.format(first=first, top=most, layer=top.layer, last=last)
 

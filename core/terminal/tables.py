@@ -1,11 +1,11 @@
-"""What the command line prints of runs, jobs, scores, plans and rankings: tables, and the lines around them."""
+"""What the command line prints, as tables and the lines around them: runs, those in the trash, jobs, scores on a task; how a
+table fits the terminal; two runs side by side, layer plans, and answers about dimension and score.
+"""
 
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict
 from typing import Any, TypeVar
 
 import polars as pl
@@ -13,25 +13,21 @@ from rich.cells import cell_len
 
 from core import wording
 from core.analysis import plans as plan_analysis
-from core.figures.scores import with_kind
 from core.ids import SHORT_ID
 from core.locale import _, in_language, translated, worded
 from core.questions.plan import RECORD, PlanAnswer
 from core.questions.ranking_answer import Answer, RankedModel
 from core.questions.record import as_record
 from core.records import PLANNING, SCORING, LayerPlan
-from core.registry.names import NOT_STATED
 from core.registry.published import CLAIMS
-from core.scores.score_rows import ScoreFile, metrics_without_direction
 from core.tables import PlanOutcomeRow, PlanRow, Run, ScoreRow, records
 from core.terminal.output import Fixed, Head, heads, join, one_line, pad, width
 from core.wording import answers as answer_wording
 from core.wording import plans as plan_wording
 from core.wording import runs as run_wording
-from core.wording import scores as score_wording
 from core.wording.labels import distinct_short_names, duration, marked_name, shortened_name, text_name, yes_or_no
 from core.wording.runs import Line
-from core.wording.scores import format_name, rank_lines, score_flag_lines
+from core.wording.scores import rank_lines, score_flag_lines
 from core.wording.verdicts import verdict_legend_text, verdict_marks
 
 Row = TypeVar("Row")
@@ -45,7 +41,7 @@ def runs_table(runs: pl.DataFrame) -> list[str]:
     rows = [
         (
             r.run_id[:SHORT_ID],
-            marked_name(r.name, r.worst_check == "veto"),
+            marked_name(r.name, wording.is_vetoed(r)),
             r.corpus_name,
             r.protocol,
             wording.interval_of(r, "inner_max", "-"),
@@ -412,9 +408,9 @@ def _row(model: RankedModel, has_scores: bool) -> list[str]:
         wording.with_interval(model.dimension, model.lower, model.upper),
     ]
     if has_scores:
-        error = "" if model.score_std_error is None else f" ± {model.score_std_error:.2g}"
         base = _(" (base model)") if model.match == "base" else ""
-        row += [f"{wording.number(model.score)}{error}{base}", rank_range(model.score_rank_low, model.score_rank_high)]
+        score = wording.with_error(model.score, model.score_std_error)
+        row += [f"{score}{base}", rank_range(model.score_rank_low, model.score_rank_high)]
     return row
 
 
@@ -444,113 +440,3 @@ def published_lines() -> list[str]:
         line = line.format(source=claim.source, direction=answer_wording.direction_name(claim), **parts)
         lines.append(f"  {line}")
     return lines
-
-
-# --- an import of scores ----------------------------------------------------------------------------------------------
-
-MOST_EXAMPLES = 5
-"""Models or contradictions that are listed at most."""
-
-
-def import_lines(preview, stored: Mapping[str, Any] | None, scored: Sequence[tuple[str, str]]) -> list[str]:
-    """The report on one file, from its `ImportPreview`; `scored` is `scored_here` of that.
-
-    `stored` maps the hash of each stored file to its `StoredImport`; None if nothing was to be stored.
-    """
-    file, rows = preview.file, preview.rows
-    lines = [f"{file.name}: {format_name(file.format)}", *score_wording.file_remark_lines(file)]
-    counted = dict(with_kind(rows)["kind"].value_counts().iter_rows())
-    values = [f"{counted[kind]:,} {score_wording.kind_name(kind)}" for kind in score_wording.KINDS if kind in counted]
-    if file.samples:
-        values.append(_("{n:,} single answer", "{n:,} single answers", n=len(file.samples)))
-    lines.append(_("values: {values}").format(values=join(values) or _("none")))
-    for skipped in (True, False):
-        lines += score_wording.remark_lines(file.rows, skipped=skipped)
-    lines += _contradictions(rows)
-    lines += _directions(file)
-    was_stored = preview.imported_at is not None
-    is_stored = file.sha256 in (stored or ()) and not was_stored
-    lines += _models(preview, is_tried=stored is None)
-    if was_stored:
-        line = _("stored before, on {time} UTC; nothing was changed.")
-        lines.append(line.format(time=f"{preview.imported_at:%Y-%m-%d %H:%M}"))
-    elif is_stored:
-        lines.append(_("stored."))
-    else:
-        lines.append(_("nothing was stored.") if stored is None else _("not stored."))
-    lines += _rankings(scored) if is_stored or was_stored else []
-    return [lines[0], *(f"  {line}" for line in lines[1:])]
-
-
-def import_records(previews, stored: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """One record per preview for JSON: every value with its outcome and reasons."""
-    return [
-        {
-            "file": preview.file.name,
-            "sha256": preview.file.sha256,
-            "format": preview.file.format,
-            "remarks": in_language("en", score_wording.file_remark_lines, preview.file),
-            "imported_before": preview.imported_at,
-            "stored": asdict(stored[preview.file.sha256]) if preview.file.sha256 in stored else None,
-            "models": preview.names.to_dicts(),
-            "aliases": dict(preview.aliases),
-            "metrics_without_direction": list(metrics_without_direction(preview.file)),
-            "n_answers": len(preview.file.samples),
-            "values": [
-                row
-                | {"why": in_language("en", score_wording.row_remarks_text, preview.file.rows[row["number"]]) or None}
-                for row in preview.rows.to_dicts()
-            ],
-        }
-        for preview in previews
-    ]
-
-
-def _contradictions(rows: pl.DataFrame) -> list[str]:
-    columns = ("model", "benchmark", "metric", "value", "known_from", "known_value")
-    conflicts = rows.filter(pl.col("known") == "conflict").head(MOST_EXAMPLES)
-    return [
-        _("contradiction: {model} {benchmark} {metric}: {value:g}, but {known}").format(
-            model=model,
-            benchmark=benchmark,
-            metric=metric,
-            value=value,
-            known=score_wording.known_score_text("conflict", *known),
-        )
-        for model, benchmark, metric, value, *known in conflicts.select(columns).iter_rows()
-    ]
-
-
-def _directions(file: ScoreFile) -> list[str]:
-    """The metrics of which nobody knows the better end, and the column that tells it."""
-    line = _("{metric}: which end is better? The page Choose asks; in a CSV file the column higher_is_better tells.")
-    return [line.format(metric=metric) for metric in metrics_without_direction(file)[:MOST_EXAMPLES]]
-
-
-def _models(preview, is_tried: bool) -> list[str]:
-    names = preview.names
-    if names.is_empty():
-        return []
-    lines = [_("models that are measured here: {measured}").format(measured=score_wording.measured_text(names))]
-    if preview.aliases:
-        lines.append(_("new aliases: {n:,}").format(n=len(preview.aliases)))
-    near = names.filter(~pl.col("is_measured"), pl.col("suggestions").list.len() > 0)
-    for name, suggestions in near.head(MOST_EXAMPLES).select("name", "suggestions").iter_rows():
-        words = {"alias": shlex.quote(name), "model": shlex.quote(suggestions[0])}
-        line = _("{name} may be {near}: `workdim scores alias {alias} {model}`")
-        lines.append(line.format(name=name, near=_(", ").join(suggestions), **words))
-    if near.height > 1 and not is_tried:
-        lines.append(_("map all likely names: `workdim scores alias --suggested`"))
-    return lines
-
-
-def _rankings(scored: Sequence[tuple[str, str]]) -> list[str]:
-    """How each benchmark of the file is ranked by; or that no model of it is measured here."""
-    if not scored:
-        return [_("None of this file's models is measured here: no ranking shows them.")]
-    return [
-        _("the ranking with this benchmark: `workdim {command}`").format(
-            command=shlex.join(["rank", "--benchmark", benchmark, *(["--metric", metric] * (metric != NOT_STATED))])
-        )
-        for benchmark, metric in scored[:MOST_EXAMPLES]
-    ]

@@ -23,8 +23,8 @@ from core.tables import PlanOutcomeRow, PlanRow, records
 from core.ui import inputs, job_cards, language, pictures, reads, tables, url_state
 from core.ui.language import as_lines, escape, show_list, show_notes
 from core.ui.measure import choose_machine, choose_text, models_here, needed_text, show_models_here, store_upload
-from core.wording import answers as answer_wording
 from core.wording import plans as plan_wording
+from core.wording import readouts
 from core.wording.labels import duration, number, share_text, short_id, text_name, yes_or_no
 
 
@@ -156,7 +156,7 @@ def show_single_blocks(layer_plan: LayerPlan) -> None:
     st.caption(_("Losses do not add up; a small influence can lose much."))
     plan = layer_plan.plan
     for line in plan_wording.readable_lines(reads.readable_losses(plan.model_id, plan.corpus_id), plan):
-        st.caption(escape(line), help=escape(answer_wording.readable_limits()))
+        st.caption(escape(line), help=escape(readouts.readable_limits()))
 
 
 def show_harder_texts(layer_plan: LayerPlan) -> None:

@@ -17,7 +17,7 @@ from core.tables import PilotRow, Run, ids_of, records
 from core.ui import help, inputs, job_cards, pictures, reads, run_choice, tables, url_state
 from core.ui.language import as_lines, escape
 from core.wording import answers as answer_wording
-from core.wording.labels import marked_name, names_text, shortened_name
+from core.wording.labels import is_vetoed, marked_name, names_text, shortened_name
 from core.wording.verdicts import badge_text, verdict_legend_text, verdict_marks, verdict_text
 
 PAGE_SIZE = 8
@@ -127,7 +127,7 @@ def show_gallery(data: reads.StartData, shown: pl.DataFrame) -> None:
             with st.container(border=True, width=THUMBNAIL[0] + 34):
                 if run.run_id in drawn:
                     st.image(drawn[run.run_id], width="stretch", alt=run.name)
-                name = marked_name(shortened_name(run.name, MAX_NAME_LENGTH), run.worst_check == "veto")
+                name = marked_name(shortened_name(run.name, MAX_NAME_LENGTH), is_vetoed(run))
                 n_points = f" · N={run.n_points:,}" if run.n_points else ""
                 condition = f"{run.corpus_name} · {run.protocol}{n_points}"
                 with inputs.row("center"):

@@ -6,9 +6,6 @@ of sentences, `..._mark` a sign. Functions used in many places are collected her
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from functools import reduce
-
 from core.locale import _
 from core.registry.protocols import CONTROLS
 from core.sources import Text
@@ -18,6 +15,8 @@ from core.wording.labels import (
     estimator_name,
     estimator_symbol,
     interval_of,
+    is_vetoed,
+    joined_sentences,
     name,
     names,
     number,
@@ -25,6 +24,7 @@ from core.wording.labels import (
     rounded,
     share_text,
     size_range,
+    with_error,
     with_interval,
 )
 from core.wording.scores import (
@@ -52,14 +52,6 @@ from core.wording.verdicts import (
 
 def outcome_name(outcome: str | None) -> str:
     return _("no check was made") if outcome is None else name("outcome", outcome)
-
-
-def joined_sentences(texts: Iterable[str]) -> str:
-    """The sentences as one text, with blanks between them where the language has some. Empty ones are skipped."""
-    non_empty = [text for text in texts if text]
-    return (
-        reduce(lambda before, after: _("{first} {second}", first=before, second=after), non_empty) if non_empty else ""
-    )
 
 
 def text_name(corpus: str, spoken: str, domain: str) -> str:

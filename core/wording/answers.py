@@ -1,15 +1,14 @@
-"""The wording of an answer about dimension and score: one sentence, the same wherever it is shown, and its notes.
+"""The wording of an answer about dimension and score: one sentence, the same wherever it is shown, and its notes; then of
+dimension and loss within one model, and of several tasks and texts.
 
 No sentence claims a cause. It gives numbers side by side, with who expected what and when.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 from core import wording
-from core.analysis.intervals import reach_of_many
 from core.analysis.relation import MARGIN, Relation, SpecificationCurve, WindowRelation
 from core.analysis.units import FEWEST_EXPLORATORY, FEWEST_TEST
 from core.locale import N_, _, translated
@@ -18,9 +17,9 @@ from core.questions.ranking_answer import Answer, specification_key
 from core.questions.ranking_question import Registration
 from core.registry.protocols import SPECIFICATIONS
 from core.registry.published import Published
-from core.sources import Text, counted, shown
-from core.tables import LayerCorrelatorRow, Run
-from core.wording.labels import day, names_text, number, ranges, share_text, with_limits
+from core.sources import counted, shown
+from core.tables import Run
+from core.wording.labels import day, names_text, share_text, with_limits
 from core.wording.scores import p_value_text, row_benchmark_name
 from core.wording.verdicts import specification_name
 
@@ -464,87 +463,6 @@ def windows_expectation_text() -> str:
     return _(
         "Exploratory. Published: the larger the dimension of a text, the larger its loss (arXiv 2501.10573; its estimators "
         "disagree: 0.51, 0.13, -0.46)."
-    )
-
-
-def readable_text(rows: Sequence[LayerCorrelatorRow], layer: int | None) -> str:
-    """What the head reads of the next token where the dimension is largest, and at the end; empty where nobody measured it.
-
-    `rows` are `readable_loss` of one run by layer, `layer` that of the largest inner dimension.
-    """
-    if any(row.value is None for row in rows):
-        return not_readable_text()
-    losses = {row.layer: _loss_text(row) for row in rows}
-    if layer not in losses:
-        return ""
-    line = _("Readable loss, in nats: {inner} where the dimension is largest (layer {layer}), {final} at the end.")
-    return line.format(inner=losses[layer], layer=shown(layer), final=losses[max(losses)])
-
-
-def _loss_text(row: LayerCorrelatorRow) -> str:
-    error = "" if row.std_error is None else Text(" ± {}").format(shown(row.std_error, ".2g"))
-    return number(row.value) + error
-
-
-def not_readable_text() -> str:
-    """What stands in place of a loss that cannot be read at inner layers."""
-    return _("Readable loss is left out: read at the last layer, it is not the model's own.")
-
-
-def readable_limits() -> str:
-    """What loss readable at a layer is, and is not."""
-    return _(
-        "Read by the model's own norm and head; ± over documents. Early layers can read badly by "
-        "their coordinates, not by their content, above all with tied weights."
-    )
-
-
-def served_text(rows: Iterable[LayerCorrelatorRow]) -> str:
-    """Which layer serves the reader's own labels best; empty where none were given.
-
-    `rows` are correlators of one run (`core.measure.profile`).
-    """
-    by_name: dict[str, dict[int, tuple[float, float, int]]] = {}
-    for row in rows:
-        if row.value is not None:
-            by_name.setdefault(row.correlator, {})[row.layer] = (row.value, row.std_error or 0.0, row.n_points)
-    found = by_name.get("label_accuracy")
-    if not found:
-        return ""
-    best = max(found, key=lambda layer: found[layer][0])
-    (right, error, n_texts), (guess, *_error) = found[best], by_name["label_guess"][best]
-    reach = reach_of_many(len(found)) * error  # the best was looked for among all
-    lower, upper = (shown(100 * min(max(end, 0.0), 1.0), ".0f") for end in (right - reach, right + reach))
-    if right - reach <= guess:
-        line = _(
-            "No layer surely tells your labels better than guessing: at most {share} % [{lower}, {upper}] of {n} texts, against {guess} %."
-        )
-    else:
-        line = _(
-            "Layer {layer} serves your labels best: {share} % [{lower}, {upper}] of {n} texts told right, {guess} % by guessing."
-        )
-    told = line.format(
-        layer=shown(best),
-        share=shown(100 * right, ".0f"),
-        lower=lower,
-        upper=upper,
-        n=shown(n_texts),
-        guess=shown(100 * guess, ".0f"),
-    )
-    behind = by_name["label_behind_best"]
-    of_pairs = reach_of_many(math.comb(len(behind), 2))  # any two could have been the best and another
-    equal = [n for n, (value, error, _n) in behind.items() if n != best and value + of_pairs * error >= 0]
-    if not equal or right - reach <= guess:
-        return told
-    more = _("Not told apart from it: layers {layers}.", layers=ranges(equal))
-    return _("{first} {second}", first=told, second=more)
-
-
-def served_limits() -> str:
-    """How layers are held against labels."""
-    return _(
-        "Ridge classifier on mean states, cross-validated by document; 95 % intervals over documents,"
-        " corrected for all layers. The best layer reads a little high."
     )
 
 

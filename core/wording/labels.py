@@ -12,6 +12,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import date
+from functools import reduce
 from itertools import takewhile
 from pathlib import Path
 
@@ -35,6 +36,14 @@ def name(kind: str, key: str) -> str:
 
 def yes_or_no(value: bool) -> str:
     return _("yes") if value else _("no")
+
+
+def joined_sentences(texts: Iterable[str]) -> str:
+    """The sentences as one text, with blanks between them where the language has some. Empty ones are skipped."""
+    non_empty = [text for text in texts if text]
+    return (
+        reduce(lambda before, after: _("{first} {second}", first=before, second=after), non_empty) if non_empty else ""
+    )
 
 
 def names(kind: str, keys: Iterable[str]) -> dict[str, str]:
@@ -292,6 +301,11 @@ def with_interval(value: float | None, lower: float | None, upper: float | None)
     if value is None or lower is None or upper is None:
         return number(value)
     return Text("{} {}").format(number(value), bracket(lower, upper))
+
+
+def with_error(value: float | None, error: float | None) -> str:
+    """A value with its standard error: `4.50 ± 0.2`; alone if the error is not known."""
+    return number(value) if error is None else Text("{} ± {:.2g}").format(number(value), error)
 
 
 def with_limits(value: float | None, lower: float | None, upper: float | None, form: str) -> str:

@@ -1,4 +1,6 @@
-"""The wording of a layer plan: its answer, the reasons against it and what its numbers do not tell. Blocks count from 0."""
+"""The wording of a layer plan: its answer within a budget, what it saves, the reasons against it, what its numbers do not tell
+and what a plan will take; blocks, prices and budgets, its tables, and what else was measured for it. Blocks count from 0.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,6 @@ from collections.abc import Callable, Collection, Sequence
 from itertools import groupby, product
 from typing import Any
 
-from core import wording
 from core.analysis.plans import (
     BudgetResult,
     LayerDirections,
@@ -34,8 +35,8 @@ from core.records import AGAINST_PLAN, BUDGETS, PUBLISHED_FIFTH, LayerPlan, Plan
 from core.sources import Source, Text, counted, shown, sourced, stated
 from core.tables import LayerCorrelatorRow, PlanOutcomeRow, PlanRow, Sibling
 from core.wording import joined_sentences
-from core.wording.answers import not_readable_text
 from core.wording.labels import amount, duration, name, number, ranges, share_text, shortened_name, with_limits
+from core.wording.readouts import not_readable_text
 
 MAX_LISTED_BLOCKS = 12
 """More blocks than this are shown as ranges."""
@@ -606,7 +607,7 @@ def sufficient_directions_text(layer_plan: LayerPlan, points: Sequence[LayerDire
     if not d2:
         return line
     d2_line = _("d2 of the same tokens reads {least} to {most} there.", least=min(d2), most=max(d2))
-    return wording.joined_sentences((line, d2_line))
+    return joined_sentences((line, d2_line))
 
 
 def rule_name(rule: str) -> str:

@@ -302,11 +302,8 @@ def why_apart_lines(runs: pl.DataFrame) -> list[str]:
     """The ways out, then all that keeps the dimensions of these runs apart; none where nothing does."""
     found = comparability(*records(runs, Run))
     vetoed = ranking.vetoed(runs)
-    lines = (
-        []
-        if found.points == "one_per_type"
-        else [*(() if found.points else ways_out(found.reasons)), apart_text(found)]
-    )
+    lines = [] if found.points else ways_out(found.reasons)
+    lines += filter(None, [apart_text(found)])
     if not vetoed.is_empty():
         names = names_text(vetoed["name"].unique(maintain_order=True).to_list())
         lines.append(_("Vetoed by a check: {names}. See Compare, Checks.", names=names))

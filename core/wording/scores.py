@@ -16,7 +16,7 @@ from core.registry.names import NOT_STATED, keys
 from core.scores.score_rows import ParsedScore, Remark, ScoreFile
 from core.sources import Text, counted, derived, shown, stated
 from core.tables import SCORED_SOURCE, ScoredRun
-from core.wording.labels import name, number, with_interval
+from core.wording.labels import joined_sentences, name, number, with_interval
 
 if TYPE_CHECKING:
     from core.questions.ranking_answer import Answer
@@ -61,12 +61,6 @@ def score_flag_lines(flags: str | None) -> list[str]:
 def is_made_here(row: ScoredRun) -> bool:
     """Whether Workdim computed this score of `ranking.with_scores`, as opposed to an own or a published one."""
     return (row.score_source or "").startswith(SCORED_SOURCE)
-
-
-def with_error(row: ScoredRun) -> str:
-    """A score of `ranking.with_scores` with its standard error where there is one."""
-    score, error = number(row.score), row.score_std_error
-    return score if error is None else Text("{} ± {:.2g}").format(score, error)
 
 
 def score_note_lines(row: ScoredRun) -> list[str]:
@@ -177,7 +171,7 @@ def _left_out_text(comparison: PairedComparison) -> str:
         sentences.append(
             _("Answered repeatedly, counted once by their mean: {n}.", n=shown(comparison.n_repeated, ","))
         )
-    return " ".join(sentences)
+    return joined_sentences(sentences)
 
 
 def _mcnemar_text(comparison: PairedComparison) -> str:

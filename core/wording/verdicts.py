@@ -1,6 +1,5 @@
-"""The wording of verdicts: each of the two claims with its verdict, its counts and, if it does not simply hold, why.
-
-What a control shows comes from rows of run_controls.
+"""The wording of verdicts: each of the two claims with its verdict, its counts and, if it does not simply hold, why; of the
+specifications behind them, the profile as it is, marks of controls and second opinions, what a control shows, and reasons.
 """
 
 from __future__ import annotations
@@ -267,6 +266,17 @@ def dominance_text(correlators: Iterable[LayerCorrelatorRow]) -> str:
     template = _("{what} hold half of the variance or more (layers {layers}; {share} %, layer {layer})")
     layers = _(", ").join(ranges(shares))
     return template.format(what=what, layers=layers, share=round(100 * shares[layer]), layer=layer)
+
+
+def pace_text(value: float, error: float | None) -> str:
+    """How the exponent of the displacement from layer to layer compares with a random walk, beyond two standard errors."""
+    if error is None:
+        return _("its error is not known")
+    if value < 1 - 2 * error:
+        return _("slower than a random walk")
+    if value > 1 + 2 * error:
+        return _("faster than a random walk")
+    return _("not distinguishable from a random walk")
 
 
 # --- chips -----------------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from core.deck.deck_data import ReportedRuns, deck_data, plan_data
 from core.deck.layout import shorten_for_page
 from core.deck.powerpoint import draw_deck
 from core.deck.report import build_story, report_of, sql_strings
-from core.deck.story import Column, Story, StorySlide, Table, cleaned, numbers_of, texts_of
+from core.deck.story import Column, Statement, Story, StorySlide, Table, cleaned, numbers_of, texts_of
 from core.errors import InputError
 from core.figures.chart import Chart
 from core.figures.layer_profiles import profile_chart
@@ -686,8 +686,9 @@ def test_a_task_of_texts_is_held_against_the_budget(upper, sure):
 def test_what_a_table_cuts_stands_whole_in_the_notes():
     long = "a very long reason " * 60
     table = Table((Column("Name", 0.3), Column("Reason", 0.7)), (("one", long), ("two", "short")))
-    whole = make_slide("x", "Title", visual=table)
+    whole = make_slide("x", "Title", (Statement("Short."), Statement(long.strip(), "Why")), table)
     found = shorten_for_page(whole, layout.OWN_PAGE)
+    assert len(found.statements) == 1 and f"Why: {long.strip()}" in found.speech
     assert found.visual.rows[0][1].endswith("…") and f"one: Reason: {long}" in found.speech
     assert not any("short" in text for text in found.speech)
 

@@ -9,8 +9,8 @@ from core.analysis.differences import compare_all_answers
 from core.figures.chart_figure import chart_figure
 from core.figures.scores import paired_chart, with_kind
 from core.scores.score_rows import Remark
-from core.terminal import tables
 from core.terminal.output import one_line
+from core.terminal.score_imports import import_lines
 from core.warehouse.aliases import suggest_models
 from core.warehouse.stored_scores import ImportPreview
 from core.wording import scores as score_wording
@@ -84,7 +84,7 @@ def test_a_terminal_gets_no_commands_out_of_a_name():
         {"name": ["\x1b[31mred"], "matched_by": [None], "is_measured": [False], "suggestions": [["o/red"]]},
         schema_overrides={"suggestions": pl.List(pl.String), "matched_by": pl.String},
     )
-    told = "\n".join(map(one_line, tables.import_lines(ImportPreview(file, found, names, None), None, [])))
+    told = "\n".join(map(one_line, import_lines(ImportPreview(file, found, names, None), None, [])))
     assert "\x1b" not in told and "o/red" in told and "nothing was stored" in told
 
 

@@ -80,7 +80,7 @@ def test_intervals_of_correlators_follow_the_number_of_blocks():
     mark = correlator_points(frames.correlators(A), runs, "E1", "one_per_type").curves[0].marks[2]
     assert mark.upper == pytest.approx(0.12 + 2.365 * 0.01, abs=1e-5)
     assert t_95(16) == pytest.approx(2.131, abs=1e-3)
-    assert [of_protocol(text, "n_blocks", 16) for text in (None, "{}", "no json", '{"protocol": 1}')] == [16] * 4
+    assert [of_protocol(text, "n_blocks") for text in (None, "{}", "no json", '{"protocol": 1}')] == [16] * 4
 
 
 def test_a_scatter_shows_one_group_and_names_who_has_no_score():

@@ -12,7 +12,7 @@ from core.measure.profile import probe_layers, told
 from core.models.hub import find_weights
 from core.tables import LayerCorrelatorRow
 from core.texts.corpora import read_labels
-from core.wording.answers import served_text
+from core.wording.readouts import served_text
 from tests.frames import made
 from tests.tiny import open_model
 

@@ -241,14 +241,15 @@ def test_the_literatures_statistics_have_lines_of_their_own():
     profile = make_profile()
     of_last = [replace(row, cloud="last_token") for row in profile.estimates if row.cloud == "one_per_type"]
     said = told(replace(profile, estimates=of_last, summaries=[]))
-    assert "estimated dimension (GRIDE n1=2, last token of each window, N=800)" in said
+    assert "estimated dimension (GRIDE n1=2, last token of each window, N=800), 95 % intervals" in said
     assert "at most" in said and "at the end" in said
 
 
 def test_a_control_of_a_protocol_without_verdict_shows_the_same_statistic():
     def of_prompts(profile, peak):
         rows = [row for row in profile.estimates if row.cloud == "one_per_type" and row.estimator == "two_nn"]
-        rows = [replace(row, cloud="per_prompt", value=peak - row.layer) for row in rows]
+        values = [(row, peak - row.layer) for row in rows]
+        rows = [replace(row, cloud="per_prompt", value=at, lower=at - 1, upper=at + 1) for row, at in values]
         return replace(profile, estimates=rows, summaries=[])
 
     text = make_profile()
@@ -256,9 +257,10 @@ def test_a_control_of_a_protocol_without_verdict_shows_the_same_statistic():
     said = told(of_prompts(text, 40.0), [of_prompts(shuffled, 30.0), replace(random, estimates=[], summaries=[])])
     assert "controls (d2" not in said and "random weights" not in said
     of_control = said[said.index("control       shuffled text") :]
-    assert "estimated dimension (TwoNN, all tokens of one prompt, averaged, N=800)" in of_control
-    assert "30.0 at the embedding, at most 30.0 at layer 0, 26.0 at the end" in of_control
-    assert "40.0 at the embedding" in said and "40.0 at the embedding" not in of_control
+    assert "estimated dimension (TwoNN, all tokens of one prompt, averaged, N=800), 95 % intervals" in of_control
+    ends = "30.0 [29.0, 31.0] at the embedding, at most 30.0 [29.0, 31.0] at layer 0, 26.0 [25.0, 27.0] at the end"
+    assert ends in of_control
+    assert "40.0 [39.0, 41.0] at the embedding" in said and "40.0 [" not in of_control
 
 
 def test_a_stored_run_is_told_as_it_was_when_it_was_measured(tmp_path):

@@ -176,16 +176,6 @@ def test_a_column_without_any_value_is_not_shown(warehouse: Warehouse, runs: pl.
     assert len(profile.layer_table(estimates.clear(), runs).columns) == 9
 
 
-def test_a_pace_is_told_beyond_its_error_and_without_a_cause() -> None:
-    for value, error, said in (
-        (0.8, 0.05, "slower than a random walk"),
-        (1.2, 0.05, "faster than a random walk"),
-        (0.95, 0.05, "not distinguishable from a random walk"),
-        (0.8, None, "its error is not known"),
-    ):
-        assert details.pace_text(value, error) == said
-
-
 def test_names_are_shown_letter_by_letter() -> None:
     assert escape("sales_2024_*final*_$5-$10 [a](b) :red[x] `c` ~d~ \\e") == (
         r"sales\_2024\_\*final\*\_\$5-\$10 \[a\](b) \:red\[x\] \`c\` \~d\~ \\e"

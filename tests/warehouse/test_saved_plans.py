@@ -19,8 +19,8 @@ from core.warehouse.runs import (
     save_plan,
     smaller_sibling,
 )
-from core.wording.answers import readable_text
 from core.wording.plans import readable_lines, sibling_lines
+from core.wording.readouts import readable_text
 from tests.plans.made import layer_plan
 from tests.profiles import make_model, make_profile
 

@@ -17,6 +17,7 @@ from core.wording.verdicts import (
     joint_text,
     opinion_chips,
     outcome_of,
+    pace_text,
     sorted_reasons,
     specification_name,
     specification_of,
@@ -200,3 +201,13 @@ def test_a_chip_of_another_reading_compares_its_outcome_with_that_of_the_referen
         ("✓", "coordinates scaled to one variance"),
         ("?", "norms counted"),
     ]
+
+
+def test_a_pace_is_told_beyond_its_error_and_without_a_cause() -> None:
+    for value, error, said in (
+        (0.8, 0.05, "slower than a random walk"),
+        (1.2, 0.05, "faster than a random walk"),
+        (0.95, 0.05, "not distinguishable from a random walk"),
+        (0.8, None, "its error is not known"),
+    ):
+        assert pace_text(value, error) == said

@@ -318,7 +318,7 @@ def _show_file_text(preview: ImportPreview) -> None:
         values=f"{preview.rows.height:,}",
         answers=f"{len(file.samples):,}",
     )
-    st.markdown(" ".join([text, *map(escape, score_wording.file_remark_lines(file))]))
+    st.markdown(wording.joined_sentences([text, *map(escape, score_wording.file_remark_lines(file))]))
     if preview.imported_at is not None:
         message = _("This file was stored on {date}, and is not stored twice.")
         st.info(message.format(date=language.local_time(preview.imported_at)), icon=":material/done_all:")
@@ -338,7 +338,7 @@ def _show_names(previews: list[ImportPreview]) -> None:
         texts.append(message.format(n=f"{len(aliases):,}"))
     if not names["is_measured"].all():
         texts.append(_("Other scores count once their model is measured, or named under Names of models."))
-    st.markdown(" ".join(texts))
+    st.markdown(wording.joined_sentences(texts))
     names = names.sort("is_measured", descending=True)
     labels = {True: _("measured here"), False: _("not measured here")}
     table = {

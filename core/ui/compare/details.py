@@ -19,6 +19,7 @@ from core.ui.language import as_lines, escape
 from core.ui.tables import rounded, without_empty
 from core.wording import answers as answer_wording
 from core.wording.labels import run_labels
+from core.wording.verdicts import pace_text
 
 
 def show_checks(selection: Selection) -> None:
@@ -223,18 +224,7 @@ def show_pairs(selection: Selection) -> None:
     # The exponent says what to compare it with, and names no cause.
     if exponent := within_layers.displacement_exponent(pairs, run.run_id):
         text = _("**Displacement exponent {value}** (layers {first} to {last}): {pace}. Bounded directions lower it.")
-        value = within_layers.with_error(exponent.value, exponent.std_error)
+        value = wording.with_error(exponent.value, exponent.std_error)
         pace = pace_text(exponent.value or 0.0, exponent.std_error)
         st.markdown(text.format(value=value, first=exponent.layer_a, last=exponent.layer_b, pace=pace))
     tables.show_rows_download(rows, runs, "layer_pairs")
-
-
-def pace_text(value: float, error: float | None) -> str:
-    """How an exponent compares with a random walk, beyond two standard errors."""
-    if error is None:
-        return _("its error is not known")
-    if value < 1 - 2 * error:
-        return _("slower than a random walk")
-    if value > 1 + 2 * error:
-        return _("faster than a random walk")
-    return _("not distinguishable from a random walk")

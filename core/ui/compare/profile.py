@@ -14,7 +14,7 @@ from core.analysis.differences import control_links
 from core.figures import profile_data
 from core.figures.chart import Span
 from core.figures.layer_profiles import layer_chart, profile_caption, profile_svg, scan_chart
-from core.figures.profile_data import SURROGATE, ProfileData, Reference, claim_phases, extrema_of
+from core.figures.profile_data import GRIDE_RANK, SURROGATE, ProfileData, Reference, claim_phases, extrema_of
 from core.figures.svg import LIGHT, Theme
 from core.locale import _, translated
 from core.questions.ranking_question import BY_TYPE
@@ -38,7 +38,7 @@ from core.tables import (
 from core.ui import inputs, language, pictures, plan, tables, url_state
 from core.ui.language import escape
 from core.ui.tables import rounded, without_empty
-from core.wording import answers as answer_wording
+from core.wording import readouts
 from core.wording.labels import distinct_short_names, run_labels, short_id, shortened_name
 from core.wording.runs import result_texts
 from core.wording.verdicts import (
@@ -256,13 +256,8 @@ def choose_basic_profile(estimates: pl.DataFrame, runs: pl.DataFrame, cloud: str
 
 def _basic_quantities(estimates: pl.DataFrame, cloud: str = profile_data.PRIMARY[1]) -> list[str]:
     measured = estimates.filter(cloud=cloud, transform="centred")
-    at_rank = measured.filter((pl.col("estimator") != "gride") | (pl.col("n1") == USUAL_RANK))
+    at_rank = measured.filter((pl.col("estimator") != "gride") | (pl.col("n1") == GRIDE_RANK))
     return [name for name in BASIC_QUANTITIES if name in at_rank["estimator"]]
-
-
-USUAL_RANK = profile_data.GRIDE_RANK
-USUAL_NEIGHBOURS = 50
-"""Number of neighbours of local d2, as in `geometry.correlators`, which a page may not import."""
 
 
 def choose_profile(estimates: pl.DataFrame, correlators: pl.DataFrame, runs: pl.DataFrame) -> ProfileData:
@@ -300,10 +295,9 @@ def choose_profile(estimates: pl.DataFrame, correlators: pl.DataFrame, runs: pl.
         rows = rows.filter(transform=transform)
         inner, outer = (sorted(rows[name].drop_nulls().unique()) for name in ("n1", "n2"))
         if len(inner) > 1:
-            n1 = inputs.choose(_("Scale (neighbour rank n1)"), inner, "n1", USUAL_RANK if USUAL_RANK in inner else None)
+            n1 = inputs.choose(_("Scale (neighbour rank n1)"), inner, "n1", GRIDE_RANK if GRIDE_RANK in inner else None)
         elif not inner and len(outer) > 1:
-            usual = USUAL_NEIGHBOURS if USUAL_NEIGHBOURS in outer else None
-            n2 = inputs.choose(_("Neighbours (k)"), outer, "k", usual)
+            n2 = inputs.choose(_("Neighbours (k)"), outer, "k", outer[-1])  # as geometry reads it by default
         if quantity == "gride" and rows["gaussian_equivalent"].count():
             help_ = _("Neighbour estimators read low; this is the dimension of Gaussian points that read the same.")
             is_equivalent = inputs.choose_yes_no(_("Gaussian equivalent"), "equivalent", False, help=help_)
@@ -370,7 +364,7 @@ def show_verdict_panel(run: Run, selection: Selection, name: str, cloud: str) ->
         told = _("Largest inside {peak}, final {final} (d2, {points})")
         chosen = _("The layer is chosen on half of the windows and read on the other.")
         st.markdown(escape(told.format(peak=peak, final=final, points=wording.name("cloud", cloud))), help=chosen)
-    if run.worst_check == "veto":
+    if wording.is_vetoed(run):
         st.caption(_("A check failed: controls and other readings say nothing."))
         return
     passes = dict(selection.controls.select("run_id", "pass").rows())
@@ -430,8 +424,8 @@ def _show_card(run: Run, selection: Selection) -> None:
     if dominant := wording.dominance_text(row for row in correlators if row.correlator.startswith("top_")):
         st.caption(_("Dominant directions: {layers}").format(layers=escape(dominant)))
     readable = [row for row in correlators if row.correlator == "readable_loss"]
-    if told := answer_wording.readable_text(readable, run.inner_max_layer):
-        st.caption(escape(told), help=escape(answer_wording.readable_limits()))
+    if told := readouts.readable_text(readable, run.inner_max_layer):
+        st.caption(escape(told), help=escape(readouts.readable_limits()))
     _show_served(correlators)
     if run.kind == "decoder" and run.pass_ == "text":
         inputs.show_link("plan", _("What can go"), "content_cut", model=run.reference)
@@ -439,8 +433,8 @@ def _show_card(run: Run, selection: Selection) -> None:
 
 def _show_served(correlators: Sequence[LayerCorrelatorRow]) -> None:
     """Draw which layer serves the reader's own labels, where some were given."""
-    if told := answer_wording.served_text(correlators):
-        st.markdown(escape(told), help=escape(answer_wording.served_limits()))
+    if told := readouts.served_text(correlators):
+        st.markdown(escape(told), help=escape(readouts.served_limits()))
 
 
 # --- tables ----------------------------------------------------------------------------------------------------------
@@ -490,8 +484,7 @@ def one_layer_table(layer: int, selection: Selection) -> pl.DataFrame:
         add(_(", ").join(name), estimate.run_id, wording.with_interval(estimate.value, estimate.lower, estimate.upper))
     for correlator in records(correlators, LayerCorrelatorRow):
         name = [wording.name("correlator", correlator.correlator), *_cloud_and_state(correlator)]
-        error = "" if correlator.std_error is None else f" ± {correlator.std_error:.2g}"
-        add(_(", ").join(name), correlator.run_id, wording.number(correlator.value) + error)
+        add(_(", ").join(name), correlator.run_id, wording.with_error(correlator.value, correlator.std_error))
     for pair in records(selection.pairs.filter(layer_a=layer - 1, layer_b=layer), LayerPairRow):
         measure = wording.name("pair", pair.measure)
         title = _("{measure}, from layer {layer}").format(measure=measure, layer=layer - 1)
