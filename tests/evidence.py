@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
 from core import wording
@@ -54,8 +55,9 @@ from core.wording.verdicts import specification_name
 from tests import removal as removals
 from tests import shipped_plans
 from tests.bench.relations import reliability
-from tests.ladder import seeds
+from tests.ladder import dose_answer, seeds
 from tests.ladder.contrasts import Contrast, JointTest, contrasts, joint_test, variation
+from tests.ladder.dose import DOSE, FREE, PLACEBO, TARGETS
 from tests.ladder.recipes import N_REPLICATES, PHASES, Recipe, all_runs
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -173,7 +175,12 @@ def write(warehouse: Warehouse, out: Path) -> None:
         if name == "recipes":
             print("\n".join(" ".join(f"{cell!s:>16}" for cell in row) for row in rows))
     for n, name in enumerate(("evidence.md", "evidence.ja.md")):
-        paragraphs = [_HEAD[n], *(part[n] for part in sections[0].lead), in_short(sections, n), _NOTES[n]]
+        paragraphs = [
+            _HEAD[n],
+            *(part[n] for section in sections for part in section.lead),
+            in_short(sections, n),
+            _NOTES[n],
+        ]
         paragraphs += [part[n] for section in sections for part in section.parts]
         (out / name).write_text("\n\n".join(paragraphs) + "\n", encoding="utf-8")
         print(out / name)
@@ -181,11 +188,12 @@ def write(warehouse: Warehouse, out: Path) -> None:
 
 _HEAD = (
     "# Evidence\n\nWhat the population that ships with Workdim says about the claim that a smaller dimension goes with a better "
-    "model. This page and its figures are built by `python -m tests.evidence` from data/reference, whatever comes out. Nothing here says "
-    "that one thing makes another; small models of one architecture say nothing about large ones. "
+    "model. This page and its figures are built by `python -m tests.evidence` from data/reference, whatever comes out. Only what was "
+    "drawn at random can say that one thing makes another, all else says what goes together; small models of one architecture say nothing "
+    "about large ones. "
     "[日本語](evidence.ja.md)",
     "# エビデンス\n\n「次元が小さいモデルほど性能が高い」という主張について、Workdim に付属するモデル群が示すことをまとめたページです。"
-    "`python -m tests.evidence` が data/reference から作成し、結果がどうであれそのまま載せます。因果関係を示すものではなく、"
+    "`python -m tests.evidence` が data/reference から作成し、結果がどうであれそのまま載せます。因果関係を示せるのは無作為に割り付けた実験だけで、ほかはすべて関連を示すものです。"
     "一つの構造の小さなモデルの結果は、大きなモデルについて何も示しません。[English](evidence.md)",
 )
 
@@ -217,6 +225,7 @@ def document(warehouse: Warehouse, out: Path) -> list[Section]:
         windows = queries.rows(opened, "run_windows", runs["run_id"].to_list())
         controls = queries.rows(opened, "run_controls", runs["run_id"].to_list())
     told = [
+        moved_on_purpose(out),
         within_width(said, checkpoints, out),
         exploratory(checkpoints),
         specifications(found, maxima),
@@ -263,6 +272,203 @@ def is_replicate(recipe: Recipe) -> bool:
 def is_base(recipe: Recipe) -> bool:
     """Whether it is the recipe that was trained from several starts."""
     return replace(recipe, name="", seed=0, order=0) == Recipe("")
+
+
+# --- moved on purpose ------------------------------------------------------------------------------------------
+
+_EFFECTS = {
+    dose_answer.LOWER: ("helps", "損失を減らす"),
+    dose_answer.HIGHER: ("harms", "損失を増やす"),
+    dose_answer.NONE: (
+        f"has no effect beyond {dose_answer.MARGIN} bits per byte",
+        f"{dose_answer.MARGIN} ビット毎バイトを超える効果はない",
+    ),
+    dose_answer.UNKNOWN: ("cannot tell", "判断できない"),
+}
+_DOSE_ANSWERS = {
+    "smaller is better": "小さいほど良い",
+    "larger is better": "大きいほど良い",
+    "a middle is best": "中間が最も良い",
+    "neither": "どちらも効果なし",
+    dose_answer.UNKNOWN: "判断できない",
+}
+_READINGS = ("d2_layer", "d2_before", "d2_after", "inner_max", "participation_ratio", "gride", "two_nn")
+_TASKS = ("brackets", "copying", "identifier", "indentation")
+
+
+def moved_on_purpose(out: Path, runs: pl.DataFrame | None = None) -> Section:
+    """What the dosed runs answer, as data/pilots/dose.md decided before them: the manipulation check first. Nothing before
+    all of them are there."""
+    section = Section(("Moved on purpose", "意図的に動かした次元"))
+    if runs is None and not dose_answer.PARQUET.exists():
+        return section
+    runs = pl.read_parquet(dose_answer.PARQUET) if runs is None else runs
+    rows = runs.to_dicts()
+    beside = {other: dose_answer.effects(rows, other) for other in (PLACEBO, FREE)}
+    answer, words = dose_answer.answer(rows), dose_answer.words(rows)
+    pairs = list(zip(TARGETS, words, beside[PLACEBO], beside[FREE], strict=True))
+
+    def told(n: int) -> str:
+        shown = []
+        for target, word, placebo, free in pairs:
+            way = (("lowered to", "raised to"), ("下げて", "上げて"))[n][target == max(TARGETS)]
+            placebo_text, free_text = (
+                f"{one.effect:+.3f} [{one.lower:+.3f}, {one.upper:+.3f}]" for one in (placebo, free)
+            )
+            shown.append(
+                (
+                    f"{way} {target}, it {_EFFECTS[word][0]} ({placebo_text} bits per byte beside the placebo, {free_text} beside no push)",
+                    f"{target} に{way}：{_EFFECTS[word][1]}（ビット毎バイトの差は、プラセボに対し {placebo_text}、何も加えない場合に対し {free_text}）",
+                )[n].replace("it cannot tell", "cannot tell")
+            )
+        return ("; ".join(shown), "。".join(shown))[n]
+
+    n_seeds, width = runs["seed"].n_unique(), Recipe.width
+    section.lead.append(
+        (
+            f"**Moved on purpose, with all else alike: {answer}.** A penalty set d2 after block 3 of networks of width {width}, in random order over "
+            f"{n_seeds} seeds: {told(0)}; 90 % intervals. What was drawn at random is the penalty, and neighbouring layers move along.",
+            f"**ほかの条件を同じにして意図的に動かした結果：{_DOSE_ANSWERS[answer]}。**幅{width}のネットワークのブロック3の後の d2 を、罰則項で目標値に動かしました（シード{n_seeds}通り、"
+            f"順序は無作為）。{told(1)}（90%区間）。無作為に割り付けたのは罰則項であり、隣の層も一緒に動きます。",
+        )
+    )
+    arms = {(arm, target): of_arm for (arm, target), of_arm in runs.group_by("arm", "target", maintain_order=True)}
+    free = arms[FREE, None]
+    listed = [
+        (arm, target, f"{arms[arm, target]['d2_layer'].mean():.1f}") for arm, target in arms if arm in (DOSE, PLACEBO)
+    ]
+    listed.sort(key=lambda one: (one[0], one[1]))
+    doses, placebos = ([(target, d2) for arm, target, d2 in listed if arm == kind] for kind in (DOSE, PLACEBO))
+    left_out = sum(len(one.left_out) for one in beside[PLACEBO])
+    n_pairs = left_out + sum(one.n for one in beside[PLACEBO])
+    section.answer(
+        ("Did the push move the dimension, and its placebo not?", "罰則項は次元を動かし、プラセボは動かさなかったか"),
+        f"d2 after block 3: {free['d2_layer'].mean():.1f} without a push; aimed at {', '.join(f'{target}: {d2}' for target, d2 in doses)}; placebos of "
+        f"{', '.join(f'{target}: {d2}' for target, d2 in placebos)}. Pairs left out, where one of them did otherwise: {left_out} of {n_pairs}",
+        f"ブロック3の後の d2：何も加えない場合 {free['d2_layer'].mean():.1f}、目標 {'、'.join(f'{target} で {d2}' for target, d2 in doses)}、プラセボ "
+        f"{'、'.join(f'（{target} の）{d2}' for target, d2 in placebos)}。条件を満たさず除いた組：{n_pairs} 組中 {left_out}",
+    )
+    section.answer(
+        (
+            "What does a network lose when the dimension of one layer is moved on purpose?",
+            "1つの層の次元を意図的に動かすと、ネットワークは何を失うか",
+        ),
+        f"**{answer}**: {told(0)}",
+        f"**{_DOSE_ANSWERS[answer]}**：{told(1)}",
+    )
+    section.note(
+        "Decided before the first counted run: [the registered plan](../data/pilots/dose.md). Exact sign flips over seeds, Holm over the two "
+        f"targets; no effect where the 90 % interval lies within {dose_answer.MARGIN}; a word needs the contrast with the placebo and that with no "
+        f"push. A pair counts where the dose is within {100 * dose_answer.TARGET_MISSED:.0f} % of its target and the placebo within "
+        f"{100 * dose_answer.PLACEBO_MOVES:.0f} % of the free run. All else is secondary and not corrected.",
+        "最初の学習の前に決めた内容：[登録した計画](../data/pilots/dose.md)。シードについての正確な符号反転検定、2つの目標について Holm 補正。90%区間が "
+        f"{dose_answer.MARGIN} に収まれば効果なしとし、プラセボとの差と何も加えない場合との差の両方が同じことを示すときだけ答えます。目標から {100 * dose_answer.TARGET_MISSED:.0f}% 以内の罰則項と、"
+        f"何も加えない場合から {100 * dose_answer.PLACEBO_MOVES:.0f}% 以内のプラセボの組だけを数えます。ほかはすべて副次的な結果で、補正していません。",
+    )
+    columns = (*_READINGS, "bits_per_byte", "prose", *_TASKS)
+    section.table(
+        ("arm", "target", "runs", *columns, "apart from no push"),
+        [
+            (
+                *(arm, target or "–", of_arm.height),
+                *("{:.4g} [{:.4g}, {:.4g}]".format(*_mean(of_arm[name])) for name in columns),
+                ", ".join(name for name in _READINGS if _is_apart(of_arm[name], free[name])) or "–",
+            )
+            for (arm, target), of_arm in sorted(arms.items(), key=lambda one: (one[0][0], one[0][1] or 0))
+        ],
+        name="dosed_arms",
+    )
+    primary = [
+        (
+            *(
+                "bits_per_byte",
+                one.target,
+                one.beside,
+                one.n,
+                f"{one.effect:+.4f}",
+                f"{one.lower:+.4f}",
+                f"{one.upper:+.4f}",
+            ),
+            *("90 %", _p(one.p), _p(one.corrected_p), one.word),
+        )
+        for effects in beside.values()
+        for one in effects
+    ]
+    outcomes = ("bits_per_byte", "prose", *_TASKS)
+    secondary = [
+        (
+            *(outcome, target, other, less.len()),
+            *(f"{value:+.4f}" for value in _mean(less)),
+            *("95 %", "–", "–", "secondary"),
+        )
+        for outcome in outcomes
+        for (arm, target), of_dose in sorted(arms.items(), key=lambda one: one[0][1] or 0)
+        if arm == DOSE
+        for other, of_other in ((PLACEBO, arms.get((PLACEBO, target))), (FREE, free))
+        if of_other is not None and not (outcome == "bits_per_byte" and target in TARGETS)
+        for less in [_less(of_dose, of_other, outcome)]
+    ]
+    slopes = pl.Series(
+        [
+            float(np.polyfit(np.log(of_seed["target"].to_numpy()), of_seed["bits_per_byte"].to_numpy(), 1)[0])
+            for _, of_seed in runs.filter(arm=DOSE).group_by("seed")
+        ]
+    )
+    slope = ("bits_per_byte", "slope on log target", "–", slopes.len(), *(f"{value:+.4f}" for value in _mean(slopes)))
+    section.table(
+        ("outcome", "target", "beside", "seeds", "difference", "lower", "upper", "interval", "p", "p, Holm", "word"),
+        [*primary, *secondary, (*slope, "95 %", "–", "–", "secondary")],
+        name="dosed_differences",
+    )
+
+    def draw(n: int) -> tuple[Chart, Caption]:
+        of_seed = dict(free.select("seed", "bits_per_byte").iter_rows())
+        groups = {
+            name: [
+                Point(row["d2_layer"], row["bits_per_byte"] - of_seed[row["seed"]])
+                for row in rows
+                if row["arm"] == arm and row["seed"] in of_seed and math.isfinite(row["bits_per_byte"])
+            ]
+            for arm, name in ((DOSE, ("dose", "罰則項")[n]), (PLACEBO, ("placebo", "プラセボ")[n]))
+        }
+        x, y = (
+            ("d2 after block 3", "Bits per byte of code, less the run without a push"),
+            ("ブロック3の後の d2", "コードのビット毎バイト（何も加えない場合との差）"),
+        )[n]
+        caption = (
+            (
+                "Dimension of one layer moved on purpose, and loss",
+                "Each point is a run beside that of its seed; lower is better.",
+            ),
+            ("1つの層の次元を意図的に動かしたときの損失", "点は1回の学習で、同じシードの学習との差。下ほど良い。"),
+        )[n]
+        return scatter_chart(groups, x, y, ""), Caption(*caption, "data/reference/dose.parquet")
+
+    section.picture(
+        out,
+        "moved_on_purpose",
+        draw,
+        ("Scatter of d2 after block 3 against the change of loss", "ブロック3の後の d2 と損失の変化の散布図"),
+    )
+    return section
+
+
+def _mean(values: pl.Series) -> tuple[float, float, float]:
+    """With its 95 % interval (Student's t), of the finite values."""
+    finite = values.filter(values.is_finite()).to_numpy()
+    mean, reach = float(finite.mean()), float(stats.t.ppf(0.975, finite.size - 1) * stats.sem(finite))
+    return mean, mean - reach, mean + reach
+
+
+def _is_apart(values: pl.Series, others: pl.Series) -> bool:
+    (_, lower, upper), (_, other_lower, other_upper) = _mean(values), _mean(others)
+    return lower > other_upper or upper < other_lower
+
+
+def _less(of: pl.DataFrame, other: pl.DataFrame, column: str) -> pl.Series:
+    """The differences of a column, seed by seed."""
+    paired = of.join(other, on="seed", suffix="_other")
+    return paired[column] - paired[f"{column}_other"]
 
 
 # --- within one width ------------------------------------------------------------------------------------------

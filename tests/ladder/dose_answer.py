@@ -1,19 +1,26 @@
-"""`python -m tests.ladder.dose_answer`: what the dosed runs say, by the rules of data/pilots/dose.md."""
+"""`python -m tests.ladder.dose_answer`: what the dosed runs say, by the rules of data/pilots/dose.md. With `--write` they become
+data/reference/dose.parquet, which docs/evidence.md is built from: once all are there, as the answer is read once."""
 
 from __future__ import annotations
 
+import argparse
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import product
+from pathlib import Path
+from typing import Any, get_type_hints
 
 import numpy as np
+import polars as pl
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from tests.ladder.dose import DOSE, FREE, PLACEBO, TARGETS, arms, is_known, results
+from tests.ladder.__main__ import DATA
+from tests.ladder.dose import DOSE, FREE, PLACEBO, RESULTS, TARGETS, Result, arms, is_known
 
+PARQUET = DATA / "reference" / "dose.parquet"
 MARGIN = 0.02
 """Bits per byte: a smaller effect is none."""
 PLACEBO_MOVES, TARGET_MISSED = 0.10, 0.15
@@ -54,21 +61,28 @@ def _signs(n: int) -> np.ndarray:
     return np.array(list(product((1.0, -1.0), repeat=n)))
 
 
-def effects(rows: Sequence[Mapping[str, str]], beside: str = PLACEBO) -> list[Effect]:
-    """Of each primary target, beside the placebo or the free run of its seed, over the same seeds; rows as in
-    data/reference/dose.csv."""
+def read(file: Path = RESULTS) -> pl.DataFrame:
+    """The runs that are finished, a row each: `Result`'s fields as columns, by seed, arm and target."""
+    kinds = {str: pl.String, int: pl.Int64, int | None: pl.Int64, float: pl.Float64}
+    schema = {name: kinds[kind] for name, kind in get_type_hints(Result).items()}
+    return pl.read_csv(file, schema=schema).sort("seed", "arm", "target")
+
+
+def effects(rows: Sequence[Mapping[str, Any]], beside: str = PLACEBO) -> list[Effect]:
+    """Of each primary target, beside the placebo or the free run of its seed, over the same seeds; rows as `read` gives
+    them."""
     of = {(row["arm"], row["target"], row["seed"]): row for row in rows}
     paired = []
     for target in TARGETS:
         differences, left_out = [], []
-        for seed in sorted({int(row["seed"]) for row in rows}):
-            keys = ((DOSE, str(target)), (PLACEBO, str(target)), (FREE, ""))
-            if any((*key, str(seed)) not in of for key in keys):
+        for seed in sorted({row["seed"] for row in rows}):
+            keys = ((DOSE, target), (PLACEBO, target), (FREE, None))
+            if any((*key, seed) not in of for key in keys):
                 continue
-            dose, placebo, free = (of[*key, str(seed)] for key in keys)
-            moved = abs(float(placebo["d2_layer"]) / float(free["d2_layer"]) - 1)
-            missed = abs(float(dose["d2_layer"]) / target - 1)
-            bits = {one["arm"]: float(one["bits_per_byte"]) for one in (dose, placebo, free)}
+            dose, placebo, free = (of[*key, seed] for key in keys)
+            moved = abs(placebo["d2_layer"] / free["d2_layer"] - 1)
+            missed = abs(dose["d2_layer"] / target - 1)
+            bits = {one["arm"]: one["bits_per_byte"] for one in (dose, placebo, free)}
             if moved <= PLACEBO_MOVES and missed <= TARGET_MISSED and all(map(math.isfinite, bits.values())):
                 differences.append(bits[DOSE] - bits[beside])
             else:  # also where one of them is no number
@@ -99,11 +113,15 @@ def _effect(
     return Effect(target, beside, n, left_out, effect, lower, upper, p, corrected, word)
 
 
-def answer(rows: Sequence[Mapping[str, str]]) -> str:
-    """One word for both targets, the one below what the base recipe reads and the one above: of each what stands beside the placebo
-    as well as beside the free run."""
+def words(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Of each primary target, what stands beside the placebo as well as beside the free run."""
     both = zip(effects(rows), effects(rows, FREE), strict=True)
-    low, high = (one.word if one.word == other.word else UNKNOWN for one, other in both)
+    return [one.word if one.word == other.word else UNKNOWN for one, other in both]
+
+
+def answer(rows: Sequence[Mapping[str, Any]]) -> str:
+    """One word for both targets, the one below what the base recipe reads and the one above."""
+    low, high = words(rows)
     if (low, high) == (HIGHER, HIGHER):
         return "a middle is best"
     if (low, high) == (NONE, NONE):
@@ -116,15 +134,24 @@ def answer(rows: Sequence[Mapping[str, str]]) -> str:
 
 
 def main() -> None:
-    if missing := sum(not is_known(arm) for arm in arms()):
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--write", action="store_true", help="data/reference/dose.parquet")
+    options = parser.parse_args()
+    missing = sum(not is_known(arm) for arm in arms())
+    if missing:
         print(f"Not finished: {missing} of {len(list(arms()))} runs are missing. What follows is no answer yet.")
-    rows = results()
+    found = read()
+    rows = found.to_dicts()
     for one in (*effects(rows), *effects(rows, FREE)):
         print(
             f"d* = {one.target} beside {one.beside}: {one.effect:+.4f} bits per byte [{one.lower:+.4f}, {one.upper:+.4f}], n = {one.n}, "
             f"p = {one.p:.4f}, Holm {one.corrected_p:.4f}: {one.word}; left out: {one.left_out or 'none'}"
         )
     print(answer(rows))
+    if options.write and missing:
+        parser.error("nothing is written before all runs are there.")
+    if options.write:
+        found.write_parquet(PARQUET)
 
 
 if __name__ == "__main__":

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import fields, replace
+from itertools import product
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
+import scipy.stats
 import torch
 
 from tests.ladder import dose, dose_answer, seeds, training
@@ -110,19 +115,17 @@ def test_blocks_are_complete_in_random_order_and_a_placebo_follows_its_dose() ->
     assert dose.config_hash(Arm("dose", 28, 0)) != dose.config_hash(replace(Arm("dose", 28, 0), target=70))
 
 
-def rows(effects: dict[int, float], n: int = 12, spread: float = 0.0125) -> list[dict[str, str]]:
+def rows(effects: dict[int, float], n: int = 12, spread: float = 0.0125) -> list[dict[str, Any]]:
     """Runs whose loss a dose changes by so much, of seeds that differ by so much."""
     draw = np.random.default_rng(5)
     told = []
     for seed in range(n):
-        arms = [("free", "", 38.0, 0.0)]
-        arms += [("placebo", str(target), 38.0, 0.0) for target in effects]
-        arms += [("dose", str(target), float(target), effect) for target, effect in effects.items()]
+        arms: list[tuple[str, int | None, float, float]] = [("free", None, 38.0, 0.0)]
+        arms += [("placebo", target, 38.0, 0.0) for target in effects]
+        arms += [("dose", target, float(target), effect) for target, effect in effects.items()]
         for arm, target, d2, effect in arms:
             bits = 1.52 + effect + spread * draw.normal()
-            told.append(
-                {"arm": arm, "target": target, "seed": str(seed), "d2_layer": str(d2), "bits_per_byte": str(bits)}
-            )
+            told.append({"arm": arm, "target": target, "seed": seed, "d2_layer": d2, "bits_per_byte": bits})
     return told
 
 
@@ -141,11 +144,57 @@ def test_the_words_of_the_registration(effects: dict[int, float], words: list[st
     assert [one.word for one in dose_answer.effects(told)] == words and dose_answer.answer(told) == word
 
 
+def recomputed(told: list[dict[str, Any]]) -> str:
+    """The registered word once more, by nothing of what is tested."""
+    value = {(row["arm"], row["target"], row["seed"]): (row["bits_per_byte"], row["d2_layer"]) for row in told}
+    found: dict[str, dict[int, tuple[float, float, float, int]]] = {"placebo": {}, "free": {}}
+    for target in (28, 70):
+        seeds = []
+        for seed in {row["seed"] for row in told}:
+            (bits, d2), (bits_placebo, d2_placebo) = value["dose", target, seed], value["placebo", target, seed]
+            bits_free, d2_free = value["free", None, seed]
+            is_as_asked = abs(d2 - target) <= 0.15 * target and abs(d2_placebo - d2_free) <= 0.1 * d2_free
+            if is_as_asked and np.isfinite([bits, bits_placebo, bits_free]).all():
+                seeds.append(seed)
+        for other, of in (("placebo", target), ("free", None)):
+            less = np.array([value["dose", target, seed][0] - value[other, of, seed][0] for seed in seeds])
+            flipped = [abs(np.dot(signs, less)) for signs in product((1, -1), repeat=len(less))]
+            p = np.mean(np.array(flipped) >= abs(less.sum()) - 1e-9)
+            reach = scipy.stats.sem(less) * scipy.stats.t(len(less) - 1).isf(0.05)
+            found[other][target] = (less.mean(), reach, p, len(less))
+    words = {}
+    for target in (28, 70):
+        both = set()
+        for of_target in found.values():
+            mean, reach, p, n = of_target[target]
+            other_p = of_target[98 - target][2]
+            holm = min(2 * p, 1) if p <= other_p else max(p, min(2 * other_p, 1))
+            is_none, is_told = abs(mean) + reach < 0.02, holm <= 0.05
+            both.add(
+                "none" if is_none and n >= 8 else ("lower", "higher")[int(mean > 0)] if is_told and n >= 8 else "?"
+            )
+        words[target] = both.pop() if len(both) == 1 else "?"
+    table = {
+        ("lower", "higher"): "smaller is better", ("lower", "none"): "smaller is better", ("none", "none"): "neither",
+        ("higher", "lower"): "larger is better", ("none", "lower"): "larger is better", ("higher", "higher"): "a middle is best",
+    }  # fmt: skip
+    return table.get((words[28], words[70]), "cannot tell")
+
+
+def test_the_word_is_that_of_an_independent_computation() -> None:
+    effects = [{28: low, 70: high} for low in (-0.04, -0.012, 0.0, 0.04) for high in (-0.04, 0.0, 0.02, 0.04)]
+    every = [rows(of_both, n) for of_both in effects for n in (7, 12)]
+    if dose_answer.PARQUET.exists():
+        every.append(pl.read_parquet(dose_answer.PARQUET).to_dicts())
+    said = [dose_answer.answer(told) for told in every]
+    assert said == [recomputed(told) for told in every] and len(set(said)) == 5
+
+
 def test_what_only_a_harmful_placebo_makes_is_no_answer() -> None:
     told = rows({28: 0.0, 70: 0.0})
     for row in told:
         if row["arm"] == "placebo":
-            row["bits_per_byte"] = str(float(row["bits_per_byte"]) + 0.06)
+            row["bits_per_byte"] += 0.06
     assert [one.word for one in dose_answer.effects(told)] == ["lower loss"] * 2
     assert [one.word for one in dose_answer.effects(told, "free")] == ["no effect"] * 2
     assert dose_answer.answer(told) == "cannot tell"
@@ -154,10 +203,10 @@ def test_what_only_a_harmful_placebo_makes_is_no_answer() -> None:
 def test_a_run_without_a_finite_loss_is_left_out_with_its_pair_and_named() -> None:
     told = rows({28: 0.0, 70: 0.0})
     for row in told:
-        if row["seed"] == "2" and (row["arm"], row["target"]) == ("dose", "28"):
-            row |= {"d2_layer": "nan", "bits_per_byte": "nan"}
-        if row["seed"] == "5" and (row["arm"], row["target"]) == ("placebo", "70"):
-            row["bits_per_byte"] = "nan"
+        if row["seed"] == 2 and (row["arm"], row["target"]) == ("dose", 28):
+            row |= {"d2_layer": math.nan, "bits_per_byte": math.nan}
+        if row["seed"] == 5 and (row["arm"], row["target"]) == ("placebo", 70):
+            row["bits_per_byte"] = math.nan
     low, high = dose_answer.effects(told)
     assert (low.n, low.left_out, high.n, high.left_out) == (11, (2,), 11, (5,))
     assert dose_answer.answer(told) == "neither"
@@ -195,6 +244,7 @@ def test_what_several_processes_finish_is_kept_once(tmp_path: Path, monkeypatch:
         others = {one.name: 1.0 for one in fields(dose.Result)[3:]}
         dose.add(dose.Result(arm.kind, arm.target, arm.seed, **others), told)  # type: ignore[arg-type]
     assert all(dose.is_known(arm, told) for arm in arms) and not dose.is_known(Arm("placebo", 28, 3), told)
+    assert dose_answer.read(told).select("arm", "target", "seed").rows() == [("dose", 28, 3), ("free", None, 3)]
 
 
 def test_nothing_is_counted_before_the_registration_is_whole_and_committed(
@@ -213,10 +263,10 @@ def test_nothing_is_counted_before_the_registration_is_whole_and_committed(
 def test_pairs_count_only_where_the_push_did_what_it_should() -> None:
     told = rows({28: 0.0, 70: 0.0})
     for row in told:
-        if row["seed"] == "3" and row["arm"] == "placebo":
-            row["d2_layer"] = "50"
-        if row["seed"] == "4" and (row["arm"], row["target"]) == ("dose", "70"):
-            row["d2_layer"] = "50"
+        if row["seed"] == 3 and row["arm"] == "placebo":
+            row["d2_layer"] = 50.0
+        if row["seed"] == 4 and (row["arm"], row["target"]) == ("dose", 70):
+            row["d2_layer"] = 50.0
     low, high = dose_answer.effects(told)
     assert (low.n, low.left_out, high.n, high.left_out) == (11, (3,), 10, (3, 4))
     assert dose_answer.sign_flips([1.0, 1.0, 1.0]) == 0.25

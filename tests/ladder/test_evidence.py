@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
+import polars as pl
 import pytest
 
 from core.commands.main import main
@@ -17,7 +18,7 @@ from core.questions.ranking_question import RankingQuestion
 from core.warehouse import reference
 from core.warehouse.warehouse import Warehouse
 from tests import evidence
-from tests.ladder import shipping
+from tests.ladder import dose, shipping
 from tests.ladder.__main__ import LOGS
 from tests.ladder.recipes import Recipe, all_runs
 
@@ -46,6 +47,28 @@ def test_the_evidence_is_that_of_the_shipped_data(fresh: tuple[Warehouse, float]
     assert pictures and len(pictures) % 2 == 0
     for picture in pictures:
         ElementTree.fromstring(picture.read_text(encoding="utf-8"))
+
+
+def test_what_was_moved_on_purpose_is_told_with_its_check(tmp_path: Path):
+    """From runs of known effect: raised, it helps by 0.04 bits per byte."""
+    draw = np.random.default_rng(3)
+    names = [field.name for field in fields(dose.Result)]
+    runs = []
+    for arm in dose.arms():
+        d2 = float(arm.target or 40) if arm.kind == dose.DOSE else 40.0
+        bits = 1.5 + 0.005 * draw.normal() - 0.04 * (arm.kind == dose.DOSE and d2 > 40)
+        read = dict.fromkeys(names, 0.5) | dict.fromkeys(evidence._READINGS, d2 + draw.normal())
+        runs.append(read | {"arm": arm.kind, "target": arm.target, "seed": arm.seed, "bits_per_byte": bits})
+    section = evidence.moved_on_purpose(tmp_path, pl.DataFrame(runs))
+    (lead,) = section.lead
+    assert (
+        lead[0].startswith("**Moved on purpose, with all else alike: larger is better.**")
+        and "大きいほど良い" in lead[1]
+    )
+    assert "lowered to 28, it has no effect beyond 0.02" in lead[0] and "raised to 70, it helps (-0.0" in lead[0]
+    check = {row[:2]: row[-1] for row in section.data["dosed_arms"][1:]}
+    assert check["placebo", 70] == "–" and "d2_layer" in check["dose", 28]
+    assert {row[-1] for row in section.data["dosed_differences"][1:5]} == {"no effect", "lower loss"}
 
 
 @pytest.mark.slow
