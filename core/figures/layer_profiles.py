@@ -224,7 +224,12 @@ def profile_caption(runs: pl.DataFrame, data: ProfileData, with_verdict: bool = 
         title = _("{name}: {title}", name=rows[0].name, title=badge_text(rows[0]))
     else:
         names = list(dict.fromkeys(row.name for row in rows))
-        title = _("Dimension from layer to layer: {names}", names=names_text(names, MOST_IN_ONE_CHART))
+        told = names_text(names, MOST_IN_ONE_CHART)
+        title = (
+            _("Correlator from layer to layer: {names}", names=told)
+            if data.is_correlator
+            else _("Dimension from layer to layer: {names}", names=told)
+        )
     details = [
         _(", ").join(dict.fromkeys(row.corpus_name for row in rows)),
         _("Protocol: {name}.", name=dict.fromkeys(row.protocol for row in rows)),

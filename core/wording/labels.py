@@ -269,7 +269,7 @@ def number(value: float | None) -> str:
     if value is None:
         return "–"
     if value == 0 or not math.isfinite(value):
-        return shown(value, ".0f")
+        return shown(value, "z.0f")  # a difference of nothing is 0, not -0
     if abs(value) < 1e-4:
         return shown(value, ".2e")
     power = math.floor(math.log10(abs(float(shown(value, ".2e")))))  # of the value after rounding: 9.996 is 10.0
@@ -283,10 +283,10 @@ def rounded(value: float | None) -> str:
 
 def percent(share: float, lower: float | None = None, upper: float | None = None) -> str:
     """A signed difference with its 95 percent interval: `+12 % [+4, +20]`."""
-    text = shown(100 * share, "+.0f") + ("%" if spoken() == "ja" else " %")
+    text = shown(100 * share, "+z.0f") + ("%" if spoken() == "ja" else " %")
     if lower is None or upper is None:
         return text
-    return Text("{text} [{lower:+.0f}, {upper:+.0f}]").format(text=text, lower=100 * lower, upper=100 * upper)
+    return Text("{text} [{lower:+z.0f}, {upper:+z.0f}]").format(text=text, lower=100 * lower, upper=100 * upper)
 
 
 def share_text(share: float, digits: int = 0) -> str:

@@ -406,11 +406,13 @@ def left_out_lines(comparison: Comparison) -> list[str]:
         if one.what == "bits_per_byte" and not one.may and one.base.loss and one.other.loss:
             by_reason.setdefault(one.reasons, []).append(names[one.other.run.run_id])
     if by_reason and not comparison.differences:
-        reasons = dict.fromkeys(key for reasons in by_reason for key in reasons)
-        return [
-            *lines,
-            _("Their losses do not compare, because they differ in: {what}.", what=conditions_text(reasons)),
-        ]
+        what = conditions_text(dict.fromkeys(key for reasons in by_reason for key in reasons))
+        told = (
+            _("The losses of the others do not compare, because they differ in: {what}.", what=what)
+            if lines
+            else _("Their losses do not compare, because they differ in: {what}.", what=what)
+        )
+        return [*lines, told]
     template = _("Losses of {names} do not compare, because they differ in: {what}.")
     return lines + [
         template.format(names=_(", ").join(others), what=conditions_text(reasons))

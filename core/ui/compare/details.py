@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import polars as pl
@@ -35,18 +36,11 @@ def show_checks(selection: Selection) -> None:
     tables.show_rows_download(checks, runs, "checks")
 
     names = checks.sort(_severity(), "check_name")["check_name"].unique(maintain_order=True)  # the worst outcome first
-    meanings = [(wording.name("check", name), wording.check_meaning(name)) for name in names]
-    labels = run_labels(selection.with_controls)
-    controls = [
-        (
-            _(", ").join(labels.get(run_id, run_id) for run_id in (row.run_id, row.control_run_id)),
-            wording.control_text(row),
-        )
-        for row in records(selection.against_controls, RunControlRow)
-    ]
+    meanings = [(wording.name("check", name), [wording.check_meaning(name)]) for name in names]
+    controls = _told_by_control(selection)
     texts = runs.filter(pl.col("pass") == "text")  # a control pass has no verdict
     reasons = dict.fromkeys(key for run in records(texts, Run) for key in wording.run_reasons(run))
-    limits = [(wording.reason_text(key), wording.reason_meaning(key)) for key in reasons]
+    limits = [(wording.reason_text(key), [wording.reason_meaning(key)]) for key in reasons]
     for title, items in (
         (_("Where a check fails"), meanings),
         (_("What the controls show"), controls),
@@ -54,7 +48,21 @@ def show_checks(selection: Selection) -> None:
     ):
         if items:
             st.subheader(title)
-            st.markdown("\n".join(f"- **{escape(name)}**  \n  {escape(text)}" for name, text in items))
+            st.markdown("\n".join(f"- **{escape(name)}**  \n  {as_lines(text)}" for name, text in items))
+
+
+def _told_by_control(selection: Selection) -> list[tuple[str, list[str]]]:
+    """Each control by its name, which says model and text too, and what it shows of each claim; of one that several runs share
+    also the run."""
+    labels = run_labels(selection.with_controls)
+    told: dict[tuple[str, str], list[str]] = {}
+    for row in records(selection.against_controls, RunControlRow):
+        told.setdefault((row.control_run_id, row.run_id), []).append(wording.control_text(row))
+    owners = Counter(control for control, _run in told)
+    return [
+        (_(", ").join(labels.get(one, one) for one in (control, run)[: 1 if owners[control] == 1 else 2]), lines)
+        for (control, run), lines in told.items()
+    ]
 
 
 _SEVERITY = {"veto": 0, "warn": 1, "pass": 2}
@@ -219,8 +227,9 @@ def show_pairs(selection: Selection) -> None:
     st.caption(translated(PAIR_MEASURES[measure].meaning).format(chance=wording.number(chance)))
     pictures.plot(within_layers.successive_chart(pairs, run.run_id, measure), "along")
     flow = _("Dimensions kept, gone and new at each block. Below zero: directions only became more or less equal.")
-    bars = _("From each layer to the next, ± two standard errors. Grey: tokens of one layer permuted.")
-    st.caption(wording.joined_sentences((flow if measure in within_layers.FLOW_MEASURES else "", bars)))
+    bars = _("From each layer to the next, ± two standard errors.")
+    grey = _("Grey: tokens of one layer permuted.") if rows["null_value"].count() else ""
+    st.caption(wording.joined_sentences((flow if measure in within_layers.FLOW_MEASURES else "", bars, grey)))
     # The exponent says what to compare it with, and names no cause.
     if exponent := within_layers.displacement_exponent(pairs, run.run_id):
         text = _("**Displacement exponent {value}** (layers {first} to {last}): {pace}. Bounded directions lower it.")

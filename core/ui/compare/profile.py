@@ -80,7 +80,7 @@ def show_curves(selection: Selection, points: str | None) -> tuple[ProfileData, 
         is_logarithmic = inputs.choose_yes_no(_("Logarithmic"), "log", False)
         is_interactive = inputs.choose_yes_no(_("Interactive"), "live", False)
         layer = choose_layer(estimates)
-        more_choices = inputs.row("top", width="content")
+        more_choices = inputs.row("center", width="content")
     data = basic or choose_profile(estimates, correlators, runs)
     with more_choices:
         data = choose_references(data, estimates, selection, with_surrogates=all_quantities)
@@ -173,7 +173,9 @@ def _extrema_and_phases(data: ProfileData, selection: Selection) -> tuple[list[R
 def _reading_aid(data: ProfileData) -> str:
     """How to read the figure."""
     sentences = [_("Shaded: 95 % intervals.")]
-    if not data.is_primary:
+    if data.is_primary:
+        sentences.append(_("▲ a peak, ▼ a valley."))
+    else:
         sentences.append(_("The working band belongs to d2, one per type."))
     if data.is_equivalent:
         sentences.append(_("Where it breaks off, none is stored."))
