@@ -266,13 +266,10 @@ def _explain_error(repository: str, revision: str, error: Exception) -> InputErr
             used=used,
         )
     status = getattr(getattr(error, "response", None), "status_code", None)
-    if status == 407 or " 407 " in f" {text} " or "Proxy Authentication" in text:
+    signs = (" 407 ", "Proxy Authentication", "SOCKS")
+    if status == 407 or type(error).__name__ == "ProxyError" or any(sign in f" {text} " for sign in signs):
         return ResourceError(
-            "The proxy {proxy} asks who you are. Write HTTPS_PROXY as http://user:password@host:port.", proxy=way.proxy
-        )
-    if type(error).__name__ == "ProxyError" or "SOCKS" in text:
-        return ResourceError(
-            "The proxy {proxy} did not lead to {hub} ({reason}). Check HTTPS_PROXY.",
+            "The proxy {proxy} did not lead to {hub} ({reason}). Check HTTPS_PROXY: http://user:password@host:port.",
             proxy=way.proxy,
             hub=way.endpoint,
             reason=text[:120],

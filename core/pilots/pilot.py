@@ -235,13 +235,13 @@ NOT_EMPTY = Sentence("a list of one or more")
 _DAY = Sentence("a day, as 2026-11-25")
 
 
-def _day(value: Any, what: str = _DAY) -> Any:
+def _day(value: Any) -> Any:
     try:
         day = date.fromisoformat(value) if isinstance(value, str) else value
     except ValueError:
         day = None
     if not isinstance(day, date) or isinstance(day, datetime):
-        raise ValueError(Sentence("must be {what}, not {value}", what=what, value=format_value(value)))
+        raise ValueError(Sentence("must be {what}, not {value}", what=_DAY, value=format_value(value)))
     return day
 
 
@@ -344,7 +344,7 @@ class Pilot:
     decided_by: Text | None = None
     """The person or body that decides."""
     decide_by: Annotated[
-        date | None, BeforeValidator(lambda day: None if day is None else _day(day, _DAY)), Field(description=_DAY)
+        date | None, BeforeValidator(lambda day: None if day is None else _day(day)), Field(description=_DAY)
     ] = None
     translations: dict[Literal["en", "ja"], Translation] = field(default_factory=dict, hash=False)
     """Language -> question and expectation in it."""
@@ -512,11 +512,14 @@ def _twice(key: str, names: Sequence[str]) -> Sentence:
     return Sentence("{key} has the same twice: {names}", key=key, names=twice or names)
 
 
-def find_saved(saved: Sequence[tuple[str, str, Saved]], query: str, kind: str) -> Saved:
+def find_saved(saved: Sequence[tuple[str, str, Saved]], query: str, kind: str, made_by: str) -> Saved:
     """Of (name, id, record), newest last, the newest with this name, or the only one whose id begins or ends so.
 
-    Raises InputError with the near names; `kind` is what they are names of, as in `unknown_name`.
+    Raises InputError with the near names; `kind` is what they are names of, as in `unknown_name`. The first one is
+    `made_by` a verb.
     """
+    if not saved:
+        raise InputError(nothing_yet(made_by))
     matches = [record for name, _id, record in saved if name == query][-1:]
     if not matches and query:
         ids = matching_ids([one for _name, one, _record in saved], query)
@@ -551,11 +554,8 @@ def registered_pilot(row: PilotRow) -> RegisteredPilot:
 
 def find_pilot(rows: Sequence[PilotRow], query: str) -> RegisteredPilot:
     """Find a pilot as `find_saved` does in rows of the table `pilots`, newest first. Raises InputError."""
-    if not rows:
-        raise InputError(nothing_yet("pilot FILE.toml"))
-    return registered_pilot(
-        find_saved([(row.name, row.pilot_id, row) for row in reversed(rows)], query, Sentence("pilot"))
-    )
+    newest_last = [(row.name, row.pilot_id, row) for row in reversed(rows)]
+    return registered_pilot(find_saved(newest_last, query, Sentence("pilot"), "pilot FILE.toml"))
 
 
 def pilot_from_config(text: str) -> Pilot:

@@ -20,7 +20,7 @@ import tomli_w
 from pydantic import Field, Strict, TypeAdapter, model_validator
 from pydantic.dataclasses import dataclass
 
-from core.errors import InputError, Sentence, nothing_yet, unknown_name
+from core.errors import InputError, Sentence, unknown_name
 from core.ids import only_id, typed_name
 from core.pilots.pilot import NOT_EMPTY, NamesScore, UseClass, find_saved, hashed_id
 from core.tables import RecipeRow, RuleChoiceRow
@@ -187,10 +187,8 @@ def find_rule(saved: Sequence[SavedRule], query: str) -> SavedRule:
 
     Raises InputError with the near names.
     """
-    if not saved:
-        raise InputError(nothing_yet("rules save FILE.toml"))
-    newest_last = sorted(saved, key=lambda rule: rule.version)
-    return find_saved([(rule.rule.name, rule.rule_id, rule) for rule in newest_last], query, Sentence("rule"))
+    newest_last = [(one.rule.name, one.rule_id, one) for one in sorted(saved, key=lambda one: one.version)]
+    return find_saved(newest_last, query, Sentence("rule"), "rules save FILE.toml")
 
 
 def find_choice(saved: Sequence[SavedRule], query: str) -> tuple[SavedRule, RuleChoiceRow]:
@@ -287,7 +285,5 @@ def recipe_from_row(row: RecipeRow) -> Recipe:
 
 def find_recipe(saved: Sequence[SavedRecipe], query: str) -> SavedRecipe:
     """The recipe with this id, with the only id that begins or ends so, or the newest with this name. Raises InputError."""
-    if not saved:
-        raise InputError(nothing_yet("slides --out FILE.pptx --keep NAME"))
-    newest_last = sorted(saved, key=lambda recipe: recipe.created_at)
-    return find_saved([(one.recipe.name, one.recipe_id, one) for one in newest_last], query, Sentence("kept report"))
+    newest_last = [(one.recipe.name, one.recipe_id, one) for one in sorted(saved, key=lambda one: one.created_at)]
+    return find_saved(newest_last, query, Sentence("kept report"), "slides --out FILE.pptx --keep NAME")

@@ -115,15 +115,11 @@ def model_of_file(file: ScoreInput, name: Cell, remarks: Remarks) -> str:
         stated = file.mapping.get(MODEL)
         if stated is not None and stated != name:
             return model_of_file(file, stated, remarks)
-        if skip.remark.code == "name_missing":
-            raise Unnamed(
-                MODEL, "{file} names no model: state which model its scores are of.", file=file.shown_name
-            ) from skip
         raise Unnamed(
             MODEL,
-            "{name!r} is no name for the model of {file}: state another.",
-            name=shorten(name),
+            "{file} names no model that can be stored ('{name}'): state which its scores are of.",
             file=file.shown_name,
+            name=shorten(name),
         ) from skip
 
 

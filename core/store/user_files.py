@@ -265,19 +265,16 @@ def _check_meaning(kind: str, tables: dict[str, pl.DataFrame]) -> None:
 
 def _check_plan(layer_plan: LayerPlan) -> None:
     """Raises ValueError for a plan that no search could have come out with."""
-    plan = layer_plan.plan
+    plan, config = layer_plan.plan, parse_json(layer_plan.plan.config)
     is_within = all(0 <= block < plan.n_layers for block in plan.blocks)
-    if not plan.blocks or not is_within or not len(set(plan.blocks)) < plan.n_layers <= MAX_LAYERS:
-        raise ValueError(f"it leaves out the blocks {str(plan.blocks)[:80]} of {plan.n_layers}")
-    if plan.budget_unit not in BUDGET_UNITS or not 0 <= plan.budget < math.inf:
-        raise ValueError(f"its budget is {plan.budget:g} {plan.budget_unit[:20]}, not some {' or '.join(BUDGET_UNITS)}")
-    if plan.parameters_before < 1:
-        raise ValueError("its model has no parameters")
-    config = parse_json(plan.config)
-    if not isinstance(config, dict) or not isinstance(config.get("model"), str):
-        raise ValueError("its config names no model")
-    if any(not row.blocks for row in layer_plan.outcomes):
-        raise ValueError("it holds a price of no block")
     prices = [layer_plan.own_price(is_healed) for is_healed in {False, plan.is_healed}]
-    if any(price is None or price.difference is None for price in prices):
-        raise ValueError("it holds no price of its own blocks")
+    wrong = {
+        "blocks": not plan.blocks or not is_within or not len(set(plan.blocks)) < plan.n_layers <= MAX_LAYERS,
+        "budget": plan.budget_unit not in BUDGET_UNITS or not 0 <= plan.budget < math.inf,
+        "parameters_before": plan.parameters_before < 1,
+        "config": not isinstance(config, dict) or not isinstance(config.get("model"), str),
+        "blocks of a price": any(not row.blocks for row in layer_plan.outcomes),
+        "price": any(price is None or price.difference is None for price in prices),
+    }
+    if any(wrong.values()):
+        raise ValueError(f"no plan has such {', '.join(name for name, is_wrong in wrong.items() if is_wrong)}")

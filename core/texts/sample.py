@@ -53,11 +53,6 @@ from core.texts.windows import (
 
 MIN_TYPES = 300
 """Least number of token types of a cloud: d2 of a few hundred directions depends mostly on which they are."""
-SMALL_VOCABULARY = 350
-"""A tokenizer of fewer types has little more than the 256 bytes, or the letters."""
-MAX_UNKNOWN = 0.05
-MAX_TOKENS_PER_CHARACTER = 0.9
-"""A tokenizer made for another language knows few of the words, or reads them byte by byte."""
 
 
 @dataclass(frozen=True)
@@ -185,20 +180,9 @@ def draw_sample(
     )
     n_types = len(np.unique(ids[:, 1:][sample.is_text[:, 1:]]))
     if n_types < MIN_TYPES:
-        raise _few_types_error(corpus, sample, tokenizer, n_types)
+        remedy = Sentence("Choose a more varied text, or a model that reads words of its language.")
+        raise too_few_types(corpus, n_types, sentences(remedy, LOSSES_ALONE))
     return sample
-
-
-def _few_types_error(corpus: Corpus, sample: TokenSample, tokenizer: Any, n_types: int) -> CorpusError:
-    n_words = len(np.unique(sample.words.words))
-    is_unfit = sample.unknown_share > MAX_UNKNOWN or sample.tokens_per_character > MAX_TOKENS_PER_CHARACTER
-    if len(tokenizer) < SMALL_VOCABULARY:
-        remedy = Sentence("Choose a model of words, not of bytes or characters.")
-    elif n_words < MIN_TYPES or not is_unfit:
-        remedy = Sentence("Choose a more varied text: it has {n_words} different words.", n_words=n_words)
-    else:
-        remedy = sentences(Sentence("Choose a text or model of the same language."), LOSSES_ALONE)
-    return too_few_types(corpus, n_types, remedy)
 
 
 def too_few_types(corpus: Corpus, n_types: int, remedy: str) -> CorpusError:

@@ -37,7 +37,7 @@ import polars as pl
 from filelock import FileLock, Timeout
 
 from core.errors import ResourceError, Sentence, WarehouseError, WarehouseLocked
-from core.files import names_in, refusing
+from core.files import refusing
 from core.tables import TABLES
 from core.tables.columns import literal
 from core.warehouse import copy_worker
@@ -348,13 +348,11 @@ def placeholders(values: Sized) -> str:
 
 _FILE_PROBLEMS = (
     (
-        ("with version number", "storage version"),
-        Sentence(
-            "{path} is of a newer DuckDB than {version}. Update duckdb, or rebuild: `workdim ingest --rebuild` keeps the old file."
-        ),
+        ("not a valid DuckDB",),
+        Sentence("{path} is not a DuckDB file. Move it away, or choose another with --warehouse."),
     ),
-    (
-        ("in block at location 0",),  # the header, which alone says by which DuckDB the file was written
+    (  # the last one: the header, which alone says by which DuckDB the file was written
+        ("with version number", "storage version", "in block at location 0"),
         Sentence(
             "DuckDB {version} cannot read {path}: newer, or damaged. Update duckdb, or rebuild: `workdim ingest --rebuild` keeps the old file."
         ),
@@ -388,20 +386,7 @@ def translate_error(path: Path, error: duckdb.Error) -> WarehouseError | Resourc
     text = str(error)
     first = text.splitlines()[0]
     if any(part in text for part in _DISK_FULL_MESSAGES):
-        return DiskFull(
-            "No disk space for the warehouse {path}; nothing was changed. Free some and run `workdim ingest`.",
-            path=path,
-        )
-    if "not a valid DuckDB" in text:
-        if names_in(path.parent / "parcels"):
-            return WarehouseError(
-                "{path} is not a DuckDB file. Move it away, rebuild it with `workdim ingest --rebuild`, or "
-                "choose another with --warehouse.",
-                path=path,
-            )
-        return WarehouseError(
-            "{path} is not a DuckDB file. Move it away, or choose another with --warehouse.", path=path
-        )
+        return DiskFull("No disk space for the warehouse {path}. Free some and run `workdim ingest`.", path=path)
     for signs, told in _FILE_PROBLEMS:
         if any(sign in text for sign in signs):
             return WarehouseError(told, path=path, log=wal_path(path), version=duckdb.__version__)

@@ -103,10 +103,7 @@ def check_integrity(warehouse: Warehouse, thorough: bool = False, progress: Prog
     if not exists(warehouse.path):
         return IntegrityReport()
     patient = replace(warehouse, wait=LOCK_WAIT)
-    findings = [
-        *_unfinished_changes(patient.folder),
-        *(_joined(reason, _RESTORE) for reason in sync.damaged_files(patient.folder).values()),
-    ]
+    findings = [*_unfinished_changes(patient.folder), *map(_damaged, sync.damaged_files(patient.folder).values())]
     n_rows = n_parcels = 0
     try:
         with _snapshot(patient) as path, translated_errors(path), contextlib.closing(duckdb.connect(path)) as file:
@@ -152,7 +149,7 @@ def read_all_tables(connection: Connection) -> tuple[dict[str, int], list[Findin
 def _unfinished_changes(folder: Folder) -> Iterator[Finding]:
     marked = [f"{kind}-{one}" for kind, one in folder.pending_changes() if kind in sync.KINDS]
     if marked := [*marked, *(one.name for one in pending_restores(folder))]:
-        yield Notice("{changes} not finished. Run: workdim ingest", changes=_count_text(marked, "change"))
+        yield Notice("Changes not finished: {names}. Run: workdim ingest", names=_few(marked))
 
 
 # --- the DuckDB file -------------------------------------------------------------------------------------------
@@ -183,17 +180,16 @@ def _check_columns(file: Connection, model: Connection) -> Iterator[Finding]:
     known = {table for table, _ in expected}
     for column in sorted(expected.keys() | actual.keys()):
         name = ".".join(column).removeprefix("main.")
-        if column not in actual:
-            yield Finding("The column {name} is missing. {remedy}", name=name, remedy=_REBUILD)
-        elif expected.get(column, actual[column]) != actual[column]:
+        found, wanted = actual.get(column, Sentence("not there")), expected.get(column)
+        if wanted and found != wanted:
             yield Finding(
                 "The column {name} is {found} and should be {expected}. {remedy}",
                 name=name,
-                found=actual[column],
-                expected=expected[column],
+                found=found,
+                expected=wanted,
                 remedy=_REBUILD,
             )
-        elif column not in expected and column[0] in known:
+        elif not wanted and column[0] in known:
             yield Notice("The column {name} is not Workdim's; a new file is built without it.", name=name)
     if foreign := sorted(table.removeprefix("main.") for table in {table for table, _ in actual} - known):
         yield Notice(
@@ -203,51 +199,47 @@ def _check_columns(file: Connection, model: Connection) -> Iterator[Finding]:
 
 
 _NO_RUN = "run_id NOT IN (SELECT run_id FROM runs)"
-_REFERENCES: list[tuple[str, str, Sentence]] = [
+_REFERENCES: list[tuple[str, Sentence]] = [
     (
         "SELECT run_id FROM runs WHERE model_id NOT IN (SELECT model_id FROM models)",
-        "run",
-        Sentence("{what} of a model that is not in the warehouse. {remedy}"),
+        Sentence("Runs whose model is not in the warehouse: {names}. {remedy}"),
     ),
     (
         "SELECT run_id FROM runs WHERE corpus_id NOT IN (SELECT corpus_id FROM corpora)",
-        "run",
-        Sentence("{what} on a text that is not in the warehouse. {remedy}"),
+        Sentence("Runs whose text is not in the warehouse: {names}. {remedy}"),
     ),
     (
         f"SELECT DISTINCT pilot_id FROM runs WHERE pilot_id NOT IN (SELECT pilot_id FROM pilots) AND NOT {_SHIPPED}",
-        "pilot",
-        Sentence("Runs were measured for {what} registered elsewhere. `workdim pilot FILE.toml` registers one here."),
+        Sentence(
+            "Pilots that runs were measured for, registered elsewhere: {names}. `workdim pilot FILE.toml` registers one here."
+        ),
     ),
     (
         f"SELECT DISTINCT run_id FROM pilot_runs WHERE {_NO_RUN}",
-        "run",
-        Sentence("Pilots count {what} not in the warehouse: deleted, or not measured yet."),
+        Sentence("Runs that pilots count, not in the warehouse: {names}. They were deleted, or not measured yet."),
     ),
     (
         f"SELECT DISTINCT parent_run_id FROM runs WHERE parent_{_NO_RUN} AND NOT {_SHIPPED}",
-        "run",
-        Sentence("Control passes belong to {what} not in the warehouse: not finished yet, or deleted."),
+        Sentence("Runs of control passes, not in the warehouse: {names}. They are not finished yet, or deleted."),
     ),
     (
         "SELECT DISTINCT run_id FROM (SELECT unnest(control_run_ids) AS run_id FROM run_summaries "
         f"SEMI JOIN (FROM runs WHERE NOT {_SHIPPED}) AS own USING (run_id)) WHERE {_NO_RUN}",
-        "control run",
-        Sentence("Verdicts rest on {what} not here. Measure the control again, or import it."),
+        Sentence("Control runs that verdicts rest on, not here: {names}. Measure the control again, or import it."),
     ),
 ]
-"""Query for missing ids, kind of what is counted, message; those with a remedy are damage."""
+"""Query for missing ids, and message; those with a remedy are damage."""
 
 
 def _check_references(file: Connection) -> Iterator[Finding]:
     """Find rows that refer to something that does not exist."""
-    stray = Sentence("{table} has rows of {what} not in the warehouse. {remedy}")
-    of_tables = [(f"SELECT DISTINCT run_id FROM {table} WHERE {_NO_RUN}", "run", stray, table) for table in LONG_TABLES]
-    for sql, kind, template, table in [*of_tables, *((*one, "") for one in _REFERENCES)]:
-        missing = file.execute(f"SELECT * FROM ({sql}) AS missing WHERE COLUMNS(*) IS NOT NULL ORDER BY ALL").fetchall()
-        if missing:
-            what = _count_text([row[0] for row in missing], kind)
-            yield (Finding if "{remedy}" in template else Notice)(template, table=table, what=what, remedy=_REBUILD)
+    stray = Sentence("{table} has rows of runs that are not in the warehouse: {names}. {remedy}")
+    of_tables = [(f"SELECT DISTINCT run_id FROM {table} WHERE {_NO_RUN}", stray, table) for table in LONG_TABLES]
+    for sql, template, table in [*of_tables, *((*one, "") for one in _REFERENCES)]:
+        query = f"SELECT * FROM ({sql}) AS missing WHERE COLUMNS(*) IS NOT NULL ORDER BY ALL"
+        if missing := first_column(file, query):
+            kind = Finding if "{remedy}" in template else Notice
+            yield kind(template, table=table, names=_few(missing), remedy=_REBUILD)
 
 
 # --- both ------------------------------------------------------------------------------------------------------
@@ -283,18 +275,13 @@ def _check_parcels(
             if thorough and not differences:
                 differences = _differing_tables(file, model, warehouse, RUN, run_id, ("runs", *LONG_TABLES))
         except WarehouseError as error:
-            its_rows = Sentence("Its rows are in the warehouse. Bring the parcel back: workdim restore FILE")
-            findings.append(_joined(error.message, its_rows))
+            findings.append(_damaged(error.message))
             continue
         if differences:
-            findings.append(_other_content(RUN, run_id, differences))
+            findings.append(_other_content(run_id, differences))
         progress(number, len(runs))
     if missing:
-        line = Notice(
-            "{runs} without a parcel: rebuilding would lose them. Bring the parcels back: workdim restore FILE",
-            runs=_count_text(missing, "run"),
-        )
-        findings.append(line)
+        findings.append(_lost(missing))
     return len(runs) - len(missing), findings
 
 
@@ -321,33 +308,38 @@ def _check_models_and_corpora(file: Connection, told: dict[str, list[dict[str, A
 
 
 def _check_user_files(file: Connection, model: Connection, warehouse: Warehouse, thorough: bool) -> Iterator[Finding]:
-    """What people wrote or imported, files against rows: which there are, how many, and all values where that is quick."""
+    """What people wrote or imported, files against rows: which there are, and all values where that is quick."""
+    lost, not_loaded = list[str](), list[str]()
     for kind, declared in user_files.KINDS.items():
         rows = sync.names_in_rows(file, kind)
-        files = user_files.list_ids(warehouse.folder, kind)
-        if missing := [rows[file_id] for file_id in rows.keys() - set(files)]:
-            what = _count_text(sorted(missing), kind)
-            yield Notice(
-                "{what} without a file: a new warehouse is built without it. {remedy}", what=what, remedy=_RESTORE
-            )
-        if not_loaded := sorted(set(files) - rows.keys()):
-            yield Finding("{what} not in the warehouse. Run: workdim ingest", what=_count_text(not_loaded, kind))
-        for file_id in sorted(rows.keys() & set(files)):
+        files = set(user_files.list_ids(warehouse.folder, kind))
+        lost += [_called(kind, rows[file_id]) for file_id in sorted(rows.keys() - files)]
+        not_loaded += [_called(kind, file_id) for file_id in sorted(files - rows.keys())]
+        for file_id in sorted(rows.keys() & files):
             with contextlib.suppress(WarehouseError):  # reported already
                 tables = declared.tables if thorough or not declared.parquet else declared.tables[:1]
                 if differences := _differing_tables(file, model, warehouse, kind, file_id, tables):
-                    yield _other_content(kind, rows[file_id], differences)
+                    yield _other_content(_called(kind, rows[file_id]), differences)
+    if lost:
+        yield _lost(lost)
+    if not_loaded:
+        yield Finding("Not in the warehouse yet: {names}. Run: workdim ingest", names=_few(not_loaded))
 
 
-def _other_content(kind: str, name: str, tables: Sequence[str]) -> Finding:
-    what = _count_text([name], kind)
-    return Finding(
-        "{what} whose file holds something else ({tables}). {remedy}", what=what, tables=tables, remedy=_REBUILD
+def _lost(names: Sequence[str]) -> Notice:
+    return Notice(
+        "The files are gone of {names}; rebuilding would lose the rows. {remedy}", names=_few(names), remedy=_RESTORE
     )
 
 
-def _joined(problem: str, remedy: str) -> Finding:
-    return Finding("{first} {second}", first=problem, second=remedy)
+def _other_content(name: str, tables: Sequence[str]) -> Finding:
+    return Finding(
+        "The file of {name} holds something else ({tables}). {remedy}", name=name, tables=tables, remedy=_REBUILD
+    )
+
+
+def _damaged(problem: str) -> Finding:
+    return Finding("{first} {second}", first=problem, second=_RESTORE)
 
 
 def _differing_tables(
@@ -370,23 +362,22 @@ def _differing_tables(
     return differing
 
 
-def _count_text(names: Sequence[str], kind: str) -> Sentence:
-    """Count and first names on one line: `3 runs (a, b and 1 more)`."""
+def _few(names: Sequence[str]) -> Sentence | Sequence[str]:
+    """All of two names, or the first two and how many more there are."""
     n_more = len(names) - 2
-    shown = Sentence("{names} and {n:,} more", names=names[:2], n=n_more) if n_more > 0 else names
-    return Sentence("{count} ({names})", count=_count(kind, len(names)), names=shown)
+    return Sentence("{names} and {n:,} more", names=names[:2], n=n_more) if n_more > 0 else names
 
 
-def _count(kind: str, n: int) -> Sentence:
-    return {
-        "change": Sentence("{n:,} change", "{n:,} changes", n=n),
-        "run": Sentence("{n:,} run", "{n:,} runs", n=n),
-        "control run": Sentence("{n:,} control run", "{n:,} control runs", n=n),
-        "pilot": Sentence("{n:,} pilot", "{n:,} pilots", n=n),
-        "scores": Sentence("{n:,} file of scores", "{n:,} files of scores", n=n),
-        "alias": Sentence("{n:,} alias", "{n:,} aliases", n=n),
-        "plan": Sentence("{n:,} plan", "{n:,} plans", n=n),
-        "query": Sentence("{n:,} query", "{n:,} queries", n=n),
-        "rule": Sentence("{n:,} rule", "{n:,} rules", n=n),
-        "recipe": Sentence("{n:,} kept report", "{n:,} kept reports", n=n),
-    }[kind]
+_CALLED = {
+    "pilot": Sentence("pilot"),
+    "scores": Sentence("file of scores"),
+    "alias": Sentence("alias"),
+    "plan": Sentence("plan"),
+    "query": Sentence("saved query"),
+    "rule": Sentence("rule"),
+    "recipe": Sentence("kept report"),
+}
+
+
+def _called(kind: str, name: str) -> Sentence:
+    return Sentence("{kind} {name}", kind=_CALLED[kind], name=name)

@@ -21,7 +21,7 @@ from core.ids import typed_name
 from core.pilots.pilot import PRESENTATION_FIELDS, OwnTask, Pilot, PilotModel, pilot_from_config
 from core.pilots.saved import Recipe, Rule, SavedRecipe, SavedRule, recipe_from_row, rule_from_config
 from core.store import user_files
-from core.store.parcels import is_deleted
+from core.store.parcels import is_deleted, normalize_note
 from core.tables import (
     TABLES,
     PilotRow,
@@ -380,12 +380,8 @@ def find_query(warehouse: Warehouse, name: str) -> SavedQueryRow:
 def save_query(
     warehouse: Warehouse, name: str, sql: str, note: str | None = None, replace: bool = False
 ) -> SavedQueryRow:
-    """Save a statement under a name. Raises InputError if the name is taken and not to be replaced."""
-    row = SavedQueryRow(typed_name(name), sql.strip(), (note or "").strip() or None, utc_now())
-    if not row.sql:
-        raise InputError("Type one SELECT statement, not {n}.", n=0)
-    if any("\ud800" <= letter <= "\udfff" for letter in row.sql + (row.note or "")):
-        raise InputError("The statement holds a broken character. Paste it again.")
+    """Save a statement, which was checked, under a name. Raises InputError if that is taken and not to be replaced."""
+    row = SavedQueryRow(typed_name(name), sql.strip(), normalize_note(note or "") or None, utc_now())
     query_id = user_files.hash_name(row.name)
     with warehouse.update(_QUERY, query_id):
         if user_files.exists(warehouse.folder, _QUERY, query_id) and not replace:

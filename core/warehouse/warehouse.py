@@ -156,13 +156,8 @@ class Warehouse:
                 clear = gate.translate_error(self.path, error)
                 if clear is None:
                     raise
-                why: str = (
-                    Sentence("The disk has no room for {path}.", path=self.path)
-                    if isinstance(clear, gate.DiskFull)
-                    else clear.message
-                )
                 raise ResourceError(
-                    "The files are changed; the warehouse follows with the next command: {reason}", reason=why
+                    "The files are changed; the warehouse follows with the next command: {reason}", reason=clear.message
                 ) from error
 
     def save(self, kind: str, files: Mapping[str, Mapping[str, user_files.Rows]]) -> str:

@@ -205,7 +205,7 @@ def test_one_model_name_out_of_several():
 @pytest.mark.parametrize("arguments", [None, 7, "dtype=float16", [], {"pretrained": 3}])
 def test_a_file_without_model_is_refused_until_the_user_says_which(arguments):
     data = {key: value for key, value in results(config={"model_args": arguments}).items() if key != "model_name"}
-    with pytest.raises(Unnamed, match="names no model: state which model") as told:
+    with pytest.raises(Unnamed, match="names no model that can be stored") as told:
         read_json(data)
     assert told.value.key == MODEL
     assert taken(read_json(data, mapping={MODEL: "org/said"}))[0].repository == "org/said"
@@ -214,7 +214,7 @@ def test_a_file_without_model_is_refused_until_the_user_says_which(arguments):
 def test_an_unusable_name_gives_way_to_the_users_and_the_users_is_checked_too():
     data = results(model_name="org/\x07")
     assert taken(read_json(data, mapping={MODEL: "org/said"}))[0].repository == "org/said"
-    with pytest.raises(Unnamed, match="is no name for the model of results.json: state another"):
+    with pytest.raises(Unnamed, match="results.json names no model that can be stored"):
         read_json(data, mapping={MODEL: "org/\x08"})
 
 

@@ -105,10 +105,8 @@ def test_a_file_of_another_program_that_uses_our_names_is_left_alone_too(tmp_pat
     assert path.read_bytes() == before
 
 
-@pytest.mark.parametrize(
-    ("is_sealed", "message"), [(True, r"is of a newer DuckDB than .*\. Update duckdb"), (False, "newer, or damaged")]
-)
-def test_a_file_of_a_newer_duckdb_is_told_as_that(tmp_path, is_sealed, message):
+@pytest.mark.parametrize("is_sealed", [True, False])
+def test_a_file_of_a_newer_duckdb_is_told_as_that(tmp_path, is_sealed):
     path = tmp_path / "newer.duckdb"
     duckdb.connect(path).close()
     content = bytearray(path.read_bytes())
@@ -118,7 +116,7 @@ def test_a_file_of_a_newer_duckdb_is_told_as_that(tmp_path, is_sealed, message):
         sums = (word * 0xBF58476D1CE4E5B9 % 2**64 for word in words)
         content[:8] = functools.reduce(operator.xor, sums, 5381).to_bytes(8, "little")
     path.write_bytes(content)
-    with pytest.raises(WarehouseError, match=message):
+    with pytest.raises(WarehouseError, match="newer, or damaged. Update duckdb"):
         Warehouse(path).read("SELECT 1")
     assert path.read_bytes() == content
 
@@ -146,8 +144,10 @@ def test_an_unusable_file_is_named_and_left_alone(warehouse, tmp_path, content, 
 def test_a_file_of_other_content_beside_parcels_is_made_anew_from_them(warehouse):
     (warehouse.parcels / "a run").mkdir(parents=True)
     warehouse.path.write_bytes(b"")
-    with pytest.raises(WarehouseError, match=r"`workdim ingest --rebuild`"):
+    with pytest.raises(WarehouseError, match="is not a DuckDB file. Move it away"):
         warehouse.read("SELECT 1")
+    warehouse.path.rename(warehouse.path.with_suffix(".away"))
+    assert warehouse.read("SELECT 1 AS one")["one"].to_list() == [1]
 
 
 def test_a_log_that_cannot_be_written_is_named(warehouse):
@@ -207,7 +207,7 @@ except ResourceError as error:
 def test_a_full_disk_is_named_and_leaves_nothing_half_written(warehouse, add_parcel, python, room):
     folder = add_parcel(make_profile())
     out, err = python(FILL_UP, warehouse.path, folder, room).communicate(timeout=60)
-    assert "no room" in out, err
+    assert "No disk space" in out, err
     assert len(out.splitlines()) == 1
     with duckdb.connect(warehouse.path, read_only=True) as connection:
         assert connection.execute("SELECT count(*) FROM layer_estimates").fetchall() == [(0,)]
