@@ -172,6 +172,17 @@ def table_height(rows: Sequence[Row], columns: Sequence[Column], points: float, 
     return sum(row_height(row, columns, points, width) for row in (head, *rows))
 
 
+def levelled(needed: Sequence[float], height: float) -> list[float]:
+    """The heights of rows that fill a height: all alike, but for those that need more."""
+    left, level = height, 0.0
+    for n, tallest in enumerate(sorted(needed, reverse=True)):
+        level = left / (len(needed) - n)
+        if tallest <= level:
+            break
+        left -= tallest
+    return [max(level, one) for one in needed]
+
+
 def table_size(table: Table, width: float, height: float, sizes: Sequence[float]) -> float:
     """The first of `sizes`, in descending order, at which the table fits; else the last."""
     room = height - key_height(table.key, width)

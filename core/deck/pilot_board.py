@@ -80,7 +80,10 @@ def _answered(data: DeckData) -> tuple[str, str, Visual | None, Sure]:
     if data.pilot is not None and data.pilot.is_cautious:  # the title says what to choose by, not what was found
         meaning = _("{name}: {relation}").format(name=meaning, relation=answer_wording.word_of(answer.word))
     number = answer_wording.coefficient_text(relation.rho)
-    if relation.rho is None:
+    if relation.rho is None and relation.n < relation.enough:  # a dash would be no answer; how far it is, is one
+        number = Text("{} / {}").format(relation.n, relation.enough)
+        meaning = _("models that count, of those needed")
+    elif relation.rho is None:
         meaning = answer_wording.relation_text(relation)
     chart = relation_chart(answer)
     return number, meaning, chart and _plain_chart(chart, data), _SURE[answer.word]

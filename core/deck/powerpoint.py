@@ -252,7 +252,7 @@ def _draw_table(slide: Slide, box: Box, table: Table, points: float, stretch: fl
     titles = tuple(column.title for column in columns)
     needed = [layout.row_height(row, columns, points, box[2]) for row in (titles, *rows)]
     wide = max(1.0, min(stretch, (0.99 * box[3] - needed[0]) / max(sum(needed[1:]), 0.01)))
-    heights = [needed[0], *(height * wide for height in needed[1:])]
+    heights = [needed[0], *layout.levelled(needed[1:], wide * sum(needed[1:]))]
     frame: Any = slide.shapes.add_table(len(rows) + 1, len(columns), *map(Inches, (*box[:3], sum(heights))))
     set_alternative_text(frame, table.alternative)
     native_table = frame.table

@@ -171,14 +171,14 @@ class Chart:
         return [point for line in self.series for point in line.points]
 
 
-def round_axis(title: str, values: Iterable[float | None], from_zero: bool = False) -> Axis:
-    """An axis from one round number to another that contains the values."""
+def round_axis(title: str, values: Iterable[float | None], from_zero: bool = False, most_steps: int = 6) -> Axis:
+    """An axis from one round number to another that contains the values, which span no more than so many steps."""
     finite = [value for value in values if value is not None and math.isfinite(value)] or [0.0, 1.0]
     low, high = min(finite), max(finite)
     low = min(low, 0.0) if from_zero else low
     room = (high - low) or abs(high) or 1.0
     step = 10.0 ** math.floor(math.log10(room / 4))
-    step = next(step * factor for factor in (1, 2, 5, 10) if room / (step * factor) <= 6)
+    step = next(step * factor for factor in (1, 2, 5, 10) if room / (step * factor) <= most_steps)
     start = 0.0 if from_zero and low == 0 else math.floor((low - 0.02 * room) / step) * step
     end = math.ceil((high + 0.04 * room) / step) * step
     decimals = max(0, math.ceil(-math.log10(step) - 1e-9))

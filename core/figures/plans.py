@@ -309,7 +309,8 @@ def harder_chart(rows: Sequence[PlanOutcomeRow], of_answers: bool) -> Chart | No
             if row.is_healed == is_healed and row.difference is not None
         ]
         series += [marked_series(label, points, colour, mark)] if points else []
-    return interval_chart(series, title, [Guide("", 0.0)], beside=[0.0]) if series else None
+    across = round_axis(title, [*x_ends(series), 0.0], most_steps=3)  # two stand side by side, behind long names
+    return interval_chart(series, across, [Guide("", 0.0)]) if series else None
 
 
 # --- directions ---------------------------------------------------------------------------------------------------------

@@ -231,7 +231,12 @@ def with_kind(rows: pl.DataFrame) -> pl.DataFrame:
     return rows.with_columns(kind=pl.when(is_skipped).then("fate").otherwise(pl.coalesce("known", "fate")))
 
 
-def windows_svg(windows: pl.DataFrame, run: Run, place: str, theme: Theme = LIGHT) -> str:
+WINDOWS_SIZE = (960, 460)
+
+
+def windows_svg(
+    windows: pl.DataFrame, run: Run, place: str, theme: Theme = LIGHT, size: tuple[float, float] = WINDOWS_SIZE
+) -> str:
     """Dimension against loss, a dot for each window with both 95 percent intervals; `place`: `inner` or `final`.
 
     `windows` are the rows of run_windows of the run.
@@ -256,4 +261,4 @@ def windows_svg(windows: pl.DataFrame, run: Run, place: str, theme: Theme = LIGH
         "final": _("Directions that a window uses (d2, after the last block)"),
     }
     chart = scatter_chart({"": points}, axes[place], _("Loss (nats per token)"), caption.title)
-    return chart_svg(chart, caption, theme, (960, 460))
+    return chart_svg(chart, caption, theme, size)

@@ -398,8 +398,9 @@ def test_one_model_is_counted_as_one():
 
 
 def test_three_models_have_no_coefficient_and_say_so():
-    found = pilot_board.pilot_board(of_pilot(3, [80.0, 70.0, 60.0], "en"))
-    assert (found.number, found.meaning) == ("–", "n = 3, at least 5 needed")
+    data = of_pilot(3, [80.0, 70.0, 60.0], "en")
+    found = pilot_board.pilot_board(data)
+    assert (found.number, found.meaning) == (f"3 / {data.asked.relation.enough}", "models that count, of those needed")
 
 
 def test_a_pilot_that_lacks_no_model_and_no_score_says_what_is_open():

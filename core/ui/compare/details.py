@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 
 import polars as pl
 import streamlit as st
 
 from core import wording
 from core.figures import within_layers
-from core.figures.scores import windows_svg
+from core.figures.scores import WINDOWS_SIZE, windows_svg
 from core.locale import _, translated
 from core.questions.runs import Selection, answer_of_windows
 from core.registry.estimators import PAIR_MEASURES, QUANTITIES
@@ -203,8 +204,8 @@ def show_windows(selection: Selection) -> None:
         if pass_name == "shuffled" and found.shuffled is not None:
             drawn_run = records(selection.with_controls.filter(run_id=ids_of(found.shuffled)[0]), Run)[0]
             drawn_windows = found.shuffled
-        picture = windows_svg(drawn_windows, drawn_run, place, pictures.theme())
-        st.image(picture, width="stretch", alt=_("Dimension and loss of windows"))
+        draw = partial(windows_svg, drawn_windows, drawn_run, place, pictures.theme())
+        pictures.plot_drawn(draw, WINDOWS_SIZE, "windows picture")
     st.caption(as_lines([*answer_wording.windows_note_lines(relation), answer_wording.windows_expectation_text()]))
     tables.show_rows_download(selection.windows, selection.with_controls, "windows")
 
