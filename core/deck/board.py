@@ -8,14 +8,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import polars as pl
 
 from core.deck import layout
 from core.deck.deck_data import DeckData
 from core.deck.story import Column, Row, Statement, StorySlide, Table, Visual, cleaned
-from core.figures.chart import Chart, Gallery
 from core.locale import _, translated
 from core.registry.checks import VERDICTS
 from core.registry.protocols import find_protocol, n_control_passes
@@ -32,8 +31,6 @@ PAGE_POINTS, PAGE_KEY_ROOM = 10, 0.8
 """Letter size of tables of the appendix, and inches for the key below one."""
 MOST_ROWS = 7
 """Models in one table of a core slide; the others stand in the appendix."""
-
-Drawing = TypeVar("Drawing", Chart, Gallery)
 
 Sure = Literal["holds", "mostly_holds", "depends", "fails", "unclear", "invalid", "untested", "impossible"]
 """How sure something is: a word of `VERDICTS`; of a cross-check that these models or data do not allow, `impossible`."""
@@ -66,8 +63,9 @@ class Look:
 @dataclass(frozen=True)
 class Option:
     what: str
-    cost: str
     outcome: str
+    time: str = "–"
+    """Where it is known from what was measured here."""
 
 
 @dataclass(frozen=True)
@@ -155,7 +153,7 @@ def five_slides(data: DeckData, board: Board, runs: pl.DataFrame | None) -> Iter
 def table_of_models(columns: tuple[Column, ...], rows: Sequence[Row], source: str, *key: str) -> Table:
     """As many rows as have room, and below them how many have none; `source` holds them."""
     more = counted(len(rows) - MOST_ROWS, source)
-    left_out = [_("{n} more: appendix.").format(n=more)] if more > 0 else []
+    left_out = [_("{n} more: appendix.", n=more)] if more > 0 else []
     return Table(columns, tuple(rows[:MOST_ROWS]), joined_sentences([*key, *left_out]))
 
 
@@ -166,21 +164,10 @@ def controls_look(outcomes: pl.Series, n: int, runs: pl.DataFrame) -> Look:
     found = Counter(outcomes)
     sure: Sure = "depends" if "shows_it" in found else "holds" if set(found) == {"exceeded"} else "unclear"
     told = _(", ").join(
-        _("{qualifier}: {count}").format(
-            qualifier=name("control_outcome", outcome), count=derived(n_so, "run_controls", outcome)
-        )
-        for outcome, n_so in found.most_common()
+        _("{name}: {relation}", name=name("control_outcome", one), relation=derived(n_so, "run_controls", one))
+        for one, n_so in found.most_common()
     )
     return Look(_("Controls"), sure, told)
-
-
-def told_drawn(picture: Drawing, total: int, source: str) -> Drawing:
-    """The picture of models, with how many of `total` it has room for, where that is not all; `source` holds them."""
-    n = counted(len(picture.charts if isinstance(picture, Gallery) else picture.y.labels), source)
-    if n == total:
-        return picture
-    drawn = _("Drawn: {n} of {total} models.").format(n=n, total=total)
-    return replace(picture, key=joined_sentences((drawn, picture.key)))
 
 
 def sure_name(sure: str) -> str:
@@ -208,42 +195,33 @@ def _sure_text(board: Board) -> str:
 
 def _asked_text(data: DeckData, decision: Decision) -> str:
     """By whom and when is decided between what is recommended and what stays else; what nobody entered is left out."""
-    until = _("by {day}").format(day=day(data.decide_by)) if data.decide_by else ""
+    until = _("by {day}", day=day(data.decide_by)) if data.decide_by else ""
     asked = _(", ").join(filter(None, (data.decided_by, until)))
     between = _("; ").join(option.what for option in (decision.options[0], decision.options[-1]))
     return _(": ").join(filter(None, (asked, between)))
 
 
-def _looks_title(board: Board) -> str:
-    """What changes the answer, or what a refusal rests on; else how much of it was tried. Marks that judge rise and fall say
-    nothing of an answer that is about heights."""
-    names, n_untried = _(", ").join(board.changing), len(board.possible) - len(board.tried)
-    supporting = [one.name for one in board.looks if one.agrees]
-    if names and board.judged:
-        return _("Cross-checks that leave the shape open: {names}").format(names=names)
-    if names:
-        return _(
-            "The cross-check “{names}” changes the answer",
-            "These cross-checks change the answer: {names}",
-            n=counted(len(board.changing), "cross-checks"),
-            names=names,
-        )
-    if supporting and not board.judged:
-        return _("What supports the answer: {names}").format(names=_(", ").join(supporting))
-    if n_untried:
-        n, total = (counted(n, "cross-checks") for n in (n_untried, len(board.possible)))
-        return _("Possible cross-checks not made: {n} of {total}").format(n=n, total=total)
-    return _("No cross-check contradicts the answer")
+def stop() -> Option:
+    return Option(_("Stop"), _("nothing changes"))
+
+
+def test_on_task() -> Option:
+    """What is left where no number of a deck decides."""
+    return Option(_("Test it on your own task"), _("reasons to choose or refuse"))
 
 
 def _looks_panel(board: Board) -> Panel:
     def marked(look: Look) -> str:
         """What agrees gives the same answer: "holds" would read as if what is told beside it held, such as an ability."""
         is_same = look.sure == "holds" and look.agrees is not False and not board.judged
-        return _("{mark} same answer").format(mark=VERDICTS["holds"].mark) if is_same else sure_name(look.sure)
+        return _("{mark} same answer", mark=VERDICTS["holds"].mark) if is_same else sure_name(look.sure)
 
+    title = _("Cross-checks that differ: {names}", names=board.changing)
+    if not board.changing:
+        n, total = (counted(len(looks), "cross-checks") for looks in (board.tried, board.possible))
+        title = _("{n} of {total} possible cross-checks made, none contradicts the answer", n=n, total=total)
     return Panel(
-        _looks_title(board),
+        title,
         Table(
             (Column(_("Cross-check"), 0.25), Column(_("Result"), 0.23), Column(_("What it says"), 0.52)),
             tuple((look.name, marked(look), look.told or "–") for look in board.looks),
@@ -254,11 +232,12 @@ def _looks_panel(board: Board) -> Panel:
 
 
 def _options_panel(board: Board) -> Panel:
-    recommended, *others = ((one.what, one.cost, one.outcome) for one in board.decision.options)
-    rows = ((_("{what} (recommended)").format(what=recommended[0]), *recommended[1:]), *others)
+    first, *others = board.decision.options
+    recommended = replace(first, what=_("{what} (recommended)", what=first.what))
+    rows = tuple((one.what, one.time, one.outcome) for one in (recommended, *others))
     # What slide 3 shows is not said again.
-    untested = _(", ").join(look.name for look in board.looks if look.sure == "untested" and not board.tried)
-    key = _("Not tested: {what}.").format(what=untested) if untested else ""
+    untested = [look.name for look in board.looks if look.sure == "untested" and not board.tried]
+    key = _("Not tested: {what}.", what=untested) if untested else ""
     return Panel(
         board.decision.title,
         Table((Column(_("Option"), 0.42), Column(_("Time"), 0.2), Column(_("What follows"), 0.38)), rows, key),

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
-from core.analysis.criteria import Candidate, ResolvedCriterion
+from core.analysis.criteria import ResolvedCriterion
 from core.analysis.decision import LEADING, SURE, track_record
-from core.deck.board import Board, Decision, Look, Option, Panel, Sure, table_of_models, told_drawn
+from core.deck.board import Board, Decision, Look, Option, Panel, Sure, stop, table_of_models, test_on_task
 from core.deck.deck_data import AskedRule, DeckData
 from core.deck.story import Column, Statement, Table
-from core.figures.chart import Chart
 from core.figures.decisions import criterion_chart, first_chart
 from core.locale import _
 from core.questions.choice import HARMFUL, Choice, PilotChoice
 from core.sources import Text, counted, shown, stamped
 from core.wording import decisions as decision_wording
-from core.wording import joined_sentences
 from core.wording import slides as slide_wording
 from core.wording.labels import share_text, shortened_name
 
@@ -32,25 +29,26 @@ def choice_board(data: DeckData) -> Board:
     choice = data.choice.answer.choice
     decision = choice.decision
     number, meaning = _number(answer, choice)
-    values = _heaviest_values(asked, choice)
-    is_alone = values is not None and sum(one.share > 0 for one in decision.criteria) == 1
-    # Where one criterion alone weighs, its values say more than how often each model is first.
-    chart = values[0] if values and is_alone else first_chart(decision)
-    evidence = _evidence(asked, choice, *values) if values and not is_alone else None
+    evidence, chart = _evidence(asked, choice), first_chart(decision)
+    if evidence and sum(one.share > 0 for one in decision.criteria) == 1:
+        # Where one criterion alone weighs, its values say more than how often each model is first.
+        evidence, chart = None, evidence.visual
     assumed = asked.saved.rule.assumptions
     exclusions = (decision_wording.exclusion_text(one, decision, assumed) for one in decision.excluded)
     notes = (*decision_wording.note_lines(decision), *exclusions)
     table, compared = _model_table(asked, choice), None
     if chart and (evidence or decision.excluded or len(decision.candidates) < 2):  # else it shows what is on slide 1
-        compared = Panel(_table_title(choice), table, say=notes)
+        n = counted(len(decision.candidates), "rule_choices")
+        title = _("Weighted mean of {n} of {total} models, the best first", n=n, total=_total(choice))
+        compared = Panel(title, table, say=notes)
     return Board(
         answer=Panel(
             _title(asked),
-            told_drawn(chart, _n_candidates(choice), "rule_choices") if chart else table,
+            chart or table,
             (Statement(_criteria_text(asked, choice), _("The rule weighs")),),
             say=(
                 decision_wording.pilot_text(answer, asked.bits),
-                _("The rule: {rule}.").format(rule=decision_wording.rule_text(asked.saved.rule)),
+                _("The rule: {rule}.", rule=decision_wording.rule_text(asked.saved.rule)),
                 decision_wording.normalisation_text(),
                 *decision_wording.untested_lines(answer),
                 *(() if compared else notes),
@@ -74,7 +72,7 @@ def _name(choice: Choice, one: ResolvedCriterion, bits: float | None = None) -> 
     name = one.benchmark and one.benchmark["benchmark"]
     if not name or benchmarks.count(name) > 1:
         return decision_wording.criterion_name(one, bits)
-    return _("score in {benchmark}").format(benchmark=name)
+    return _("score in {benchmark}", benchmark=name)
 
 
 def _criteria_text(asked: AskedRule, choice: Choice) -> str:
@@ -89,10 +87,6 @@ def _total(choice: Choice) -> int:
     return counted(len(choice.decision.candidates) + len(choice.decision.excluded), "rule_choices")
 
 
-def _n_candidates(choice: Choice) -> int:
-    return counted(len(choice.decision.candidates), "rule_choices")
-
-
 def _first_names(choice: Choice) -> list[str]:
     """Of the first two models."""
     return [shortened_name(one.name, 40) for one in choice.decision.candidates[:2]]
@@ -104,7 +98,7 @@ def _title(asked: AskedRule) -> str:
     if answer.use_class == HARMFUL:
         title = _("Safety-critical use: choose by tests of the task and its failures")
     elif answer.word == "no_choice":
-        title = _("The rule “{rule}” chooses none of {n} models").format(rule=rule, n=_total(choice))
+        title = _("The rule “{rule}” chooses none of {n} models", rule=rule, n=_total(choice))
     else:
         title = {
             "choice": _("Pilot {model}: the best by the rule “{rule}”"),
@@ -116,17 +110,6 @@ def _title(asked: AskedRule) -> str:
     return title
 
 
-def _table_title(choice: Choice) -> str:
-    """Who leads by how much; of what cannot be chosen from, how many there are."""
-    decision = choice.decision
-    if len(decision.candidates) < 2:
-        return _("{n} models side by side, best weighted mean first").format(n=_total(choice))
-    first, other = _first_names(choice)
-    mean, next_mean = (shown(total, ".2f") for total in decision.totals[:2])
-    title = _("Weighted mean of all criteria: {model} {mean}, {other} {next_mean}")
-    return title.format(model=first, mean=mean, other=other, next_mean=next_mean)
-
-
 def _number(answer: PilotChoice, choice: Choice) -> tuple[str, str]:
     """How often the first stays first within the errors; else its weighted mean; else how many models can be chosen."""
     decision = choice.decision
@@ -135,47 +118,28 @@ def _number(answer: PilotChoice, choice: Choice) -> tuple[str, str]:
         return number, _("models that have all that the rule asks for")
     first = _first_names(choice)[0]
     if decision.share_first is not None:
-        return share_text(decision.share_first), _(
-            "how often {model} stays first as values vary within their errors"
-        ).format(model=first)
-    return shown(decision.totals[0], ".2f"), _("weighted mean of {model}, 1 at most").format(model=first)
+        meaning = _("how often {model} stays first as values vary within their errors", model=first)
+        return share_text(decision.share_first), meaning
+    return shown(decision.totals[0], ".2f"), _("weighted mean of {model}, 1 at most", model=first)
 
 
 # --- pictures ----------------------------------------------------------------------------------------------------
 
 
-def _evidence(asked: AskedRule, choice: Choice, chart: Chart, best: Candidate, resolved: ResolvedCriterion) -> Panel:
-    """The criterion that weighs most, with the errors of its values."""
-    title = _("{model} has the best {criterion}")
-    if _overlap(chart):
-        title = _("{criterion}: the first two are not told apart; by weighted mean {first} leads")
-    elif best.run_id != choice.decision.candidates[0].run_id:
-        title = _("{model} has the best {criterion}; by weighted mean {first} leads")
-    name = _name(choice, resolved, asked.bits)
-    weight = _("Weight of this criterion: {share}.").format(share=share_text(resolved.share))
-    return Panel(
-        title.format(model=shortened_name(best.name, 30), criterion=name, first=_first_names(choice)[0]),
-        told_drawn(replace(chart, key=joined_sentences((chart.key, weight))), _n_candidates(choice), "rule_choices"),
-    )
-
-
-def _overlap(chart: Chart) -> bool:
-    """Whether the intervals of the first two rows do; a value without one is a point."""
-    (line,) = chart.series
-    ends = [(one.x if one.left is None else one.left, one.x if one.right is None else one.right) for one in line.points]
-    return max(low for low, _high in ends[:2]) <= min(high for _low, high in ends[:2])
-
-
-def _heaviest_values(asked: AskedRule, choice: Choice) -> tuple[Chart, Candidate, ResolvedCriterion] | None:
-    """The values of the criterion that weighs most, and whose the best is; None of less than two models."""
+def _evidence(asked: AskedRule, choice: Choice) -> Panel | None:
+    """The values of the criterion that weighs most, with their errors; None of less than two models."""
     decision = choice.decision
     if len(decision.candidates) < 2:
         return None
     heaviest = max(range(len(decision.criteria)), key=lambda k: decision.criteria[k].share)
     resolved = decision.criteria[heaviest]
     name = _name(choice, resolved, asked.bits)
-    found = criterion_chart(decision, heaviest, asked.saved.rule.assumptions, name)
-    return found and (*found, resolved)
+    chart = criterion_chart(decision, heaviest, asked.saved.rule.assumptions, name)
+    first, share = _first_names(choice)[0], share_text(resolved.share)
+    title = _(
+        "{criterion} weighs most, {share}; by weighted mean {first} leads", criterion=name, share=share, first=first
+    )
+    return chart and Panel(title, chart)
 
 
 def _model_table(asked: AskedRule, choice: Choice) -> Table:
@@ -197,12 +161,14 @@ def _model_table(asked: AskedRule, choice: Choice) -> Table:
     key = []
     if decision.excluded and means:
         names = slide_wording.short_names_text([one.candidate.name for one in decision.excluded])
-        key.append(_("Left out by the rule: {names}.").format(names=names))
+        key.append(_("Left out by the rule: {names}.", names=names))
     share = 0.6 / len(weights)
     columns = [
         Column(
-            _("{name} ({share})").format(
-                name=_name(choice, decision.criteria[k], asked.bits), share=share_text(decision.criteria[k].share)
+            _(
+                "{name} ({share})",
+                name=_name(choice, decision.criteria[k], asked.bits),
+                share=share_text(decision.criteria[k].share),
             ),
             share,
             is_number=True,
@@ -223,7 +189,7 @@ def _looks(asked: AskedRule, choice: Choice) -> Iterator[Look]:
         yield _errors(answer, choice)
         yield from _weights(asked, choice)
         n_as_good = counted(sum(one.status != "dominated" for one in decision.pareto[1:]), "rule_choices")
-        told = _("other models that some weights may put first: {n}").format(n=n_as_good)
+        told = _("other models that some weights may put first: {n}", n=n_as_good)
         yield Look(_("Whatever the weights"), "holds" if answer.is_dominant else "depends", told)
     if remark := decision_wording.other_task_text(asked.saved.rule, choice.task):
         yield Look(_("Another task"), "unclear", remark)
@@ -244,7 +210,7 @@ def _errors(answer: PilotChoice, choice: Choice) -> Look:
     if share is None:
         return Look(_("Errors of the values"), "holds", _("what weighs is exact"))
     sure: Sure = "holds" if share >= SURE else "unclear" if share >= LEADING else "depends"
-    return Look(_("Errors of the values"), sure, _("first in {share} of the draws").format(share=share_text(share)))
+    return Look(_("Errors of the values"), sure, _("first in {share} of the draws", share=share_text(share)))
 
 
 def _weights(asked: AskedRule, choice: Choice) -> Iterator[Look]:
@@ -256,7 +222,8 @@ def _weights(asked: AskedRule, choice: Choice) -> Iterator[Look]:
     if change is None:
         yield Look(_("Other weights"), "holds", _("no change of one weight puts another first"))
         return
-    told = _("{other} is first once {criterion} weighs {new}, not {share}").format(
+    told = _(
+        "{other} is first once {criterion} weighs {new}, not {share}",
         other=shortened_name(decision_wording.model_name(decision, change.run_id), 30),
         criterion=_name(choice, decision.criteria[change.criterion], asked.bits),
         new=share_text(change.new_share),
@@ -266,32 +233,17 @@ def _weights(asked: AskedRule, choice: Choice) -> Iterator[Look]:
 
 
 def _decision(answer: PilotChoice, choice: Choice) -> Decision:
-    stop = Option(_("Stop"), _("none"), _("the model in use stays"))
     names = _first_names(choice)
     if answer.use_class == HARMFUL:
-        test = Option(_("Test it on the task"), _("your choice"), _("reasons to choose or refuse"))
-        title = _("Nothing is chosen before its failures are tested")
-        return Decision(title, (test, stop))
+        return Decision(_("Nothing is chosen before its failures are tested"), (test_on_task(), stop()))
     if answer.word == "no_choice":
-        if "none_meets" in choice.decision.reasons:
-            loosen = Option(
-                _("Loosen a threshold, or add models"), _("not known"), _("a choice among those that meet it")
-            )
-            return Decision(_("No model meets the thresholds of the rule"), (loosen, stop))
-        bring = Option(_("Measure or score what is missing"), _("not known"), _("a choice among all of them"))
-        return Decision(_("A choice takes two models that can be compared"), (bring, stop))
+        loosen = Option(_("Loosen a threshold, or add models or scores"), _("a choice among those that meet the rule"))
+        return Decision(_("A choice takes two models that meet the rule"), (loosen, stop()))
     if answer.word == "cannot_tell":
-        what = _("Test {one} and {other}").format(one=names[0], other=names[1])
-        both = Option(what, _("your choice"), _("which is better"))
-        return Decision(_("Your own task decides between the two"), (both, stop))
-    what, as_long = _("Pilot {model} on your own task").format(model=names[0]), _("your choice")
-    more = [
-        Option(_("Pilot {model} beside it").format(model=other), as_long, _("whether the order holds"))
-        for other in names[1:]
-    ]
-    options = (Option(what, as_long, _("gain and harm are known")), *more, stop)
-    if answer.word == "leads":
-        return Decision(_("A pilot settles what the rule leaves open"), options)
+        both = Option(_("Test {one} and {other}", one=names[0], other=names[1]), _("which is better"))
+        return Decision(_("Your own task decides between the two"), (both, stop()))
+    pilot = Option(_("Pilot {model} on your own task", model=names[0]), _("gain and harm are known"))
+    more = [Option(_("Pilot {model} beside it", model=other), _("whether the order holds")) for other in names[1:]]
     n = counted(choice.decision.n, "rule_choices")  # with those that miss a threshold, which lost to it
-    title = _("Best of {n} by the rule: a pilot decides on {model}").format(n=n, model=names[0])
-    return Decision(title, options)
+    title = _("Best of {n} by the rule: a pilot decides on {model}", n=n, model=names[0])
+    return Decision(title, (pilot, *more, stop()))

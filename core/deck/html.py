@@ -61,12 +61,12 @@ def _colours(theme: Theme) -> str:
 
 
 def _words(story: Story, origin: Origin, bundle: str) -> dict[str, str]:
-    made, recipe = _("Workdim {version}, report {recipe}, warehouse {warehouse}."), origin.recipe.recipe_id
+    made = {"version": origin.version, "recipe": origin.recipe.recipe_id, "warehouse": origin.warehouse_id}
     return {
         "details": _("What to say, and the sources"),
-        "origin": made.format(version=origin.version, recipe=recipe, warehouse=origin.warehouse_id),
-        "bundle": _("The rows behind it: {file}.").format(file=cleaned(bundle)) if bundle else "",
-        "runs": "" if story.appendix or not story.run_ids else _("Runs {ids}").format(ids=_(", ").join(story.run_ids)),
+        "origin": _("Workdim {version}, report {recipe}, warehouse {warehouse}.", **made),
+        "bundle": _("The rows behind it: {file}.", file=cleaned(bundle)) if bundle else "",
+        "runs": "" if story.appendix or not story.run_ids else _("Runs {ids}", ids=story.run_ids),
     }
 
 

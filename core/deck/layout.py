@@ -241,8 +241,8 @@ def shorten_for_page(story_slide: StorySlide, page: Page) -> StorySlide:
 def _read_aloud(row: tuple[str, ...], table: Table) -> str:
     """`m02: Score: 83.0, Rank by score: 1–4`: each cell with the title of its column."""
     cells = zip(table.columns[1:], row[1:], strict=True)
-    told = (_("{name}: {relation}").format(name=column.title, relation=text) for column, text in cells if text != "–")
-    return _("{name}: {relation}").format(name=row[0], relation=_(", ").join(told))
+    told = [_("{name}: {relation}", name=column.title, relation=text) for column, text in cells if text != "–"]
+    return _("{name}: {relation}", name=row[0], relation=told)
 
 
 def _fitting_table(table: Table, box: Box) -> Table:

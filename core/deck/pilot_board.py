@@ -21,12 +21,13 @@ from core.deck.board import (
     Sure,
     check_table,
     controls_look,
+    stop,
     table_of_models,
+    test_on_task,
 )
 from core.deck.deck_data import DeckData
 from core.deck.story import Column, Statement, Table, Visual
-from core.figures.chart import Chart
-from core.figures.scores import coefficient_chart, dimension_axis, relation_chart, score_axis
+from core.figures.scores import coefficient_chart, relation_chart
 from core.locale import _
 from core.questions.ranking_answer import Answer, RankedModel
 from core.sources import Text, counted, shown
@@ -53,7 +54,6 @@ def pilot_board(data: DeckData) -> Board:
             say=(
                 *([data.pilot.question_in(data.language)] if data.pilot else []),
                 answer_wording.answer_text(answer),
-                *((_("{x}; {y}.").format(x=dimension_axis(answer), y=score_axis(answer)),) if picture else ()),
                 *answer_wording.exclusion_lines(answer)[:2],
             ),
         ),
@@ -76,28 +76,27 @@ def _answered(data: DeckData) -> tuple[str, str, Visual | None, Sure]:
         counting = Text("{} / {}").format(counted(len(_sound(answer)), "scores"), _total(data))
         return counting, _("models that count so far"), _progress_table(data), "untested"
     interval = slide_wording.limits_text(relation.lower, relation.upper, answer_wording.coefficient_text)
-    meaning = _("rank correlation {interval}, {n} models").format(interval=interval, n=relation.n)
-    if data.pilot is not None and data.pilot.is_cautious:  # the title says what to choose by, not what was found
-        meaning = _("{name}: {relation}").format(name=meaning, relation=answer_wording.word_of(answer.word))
+    meaning = _("rank correlation {interval}, {n} models", interval=interval, n=relation.n)
+    if _is_cautious(data):  # the title says what to choose by, not what was found
+        meaning = _("{name}: {relation}", name=meaning, relation=answer_wording.word_of(answer.word))
     number = answer_wording.coefficient_text(relation.rho)
     if relation.rho is None and relation.n < relation.enough:  # a dash would be no answer; how far it is, is one
         number = Text("{} / {}").format(relation.n, relation.enough)
         meaning = _("models that count, of those needed")
     elif relation.rho is None:
         meaning = answer_wording.relation_text(relation)
-    chart = relation_chart(answer)
-    return number, meaning, chart and _plain_chart(chart, data), _SURE[answer.word]
+    if chart := relation_chart(answer):
+        key = wording.joined_sentences((chart.key, *answer_wording.replicate_lines(answer)))
+        chart = replace(chart, key=key)
+    return number, meaning, chart, _SURE[answer.word]
 
 
-def _plain_chart(chart: Chart, data: DeckData) -> Chart:
-    """The scatter with axes in plain words, which the notes tell in full."""
-    answer = data.asked
-    x = replace(chart.x, title=_("Dimension (spread inside the model)"))
-    y = replace(chart.y, title=score_axis(answer, slide_wording.benchmark_text(answer)))
-    keys = wording.joined_sentences((chart.key, *answer_wording.replicate_lines(answer)))
-    return replace(chart, x=x, y=y, key=keys)
+def _is_cautious(data: DeckData) -> bool:
+    return data.pilot is not None and data.pilot.is_cautious
 
 
+UNRELATED = ("not_related", "cannot_tell")
+"""Answers that claim no relation."""
 _SURE: dict[str, Sure] = {
     "related_as_registered": "holds",
     "related_other_way": "holds",
@@ -136,9 +135,8 @@ def _best_text(data: DeckData) -> str:
         return ""
     values = {"name": shortened_name(best.name, 40), "score": wording.number(best.score)}
     if not data.asked.ranked.has_score_errors:
-        return _("{name}: {score}, first, error not known").format(**values)
-    ranks = _ranks(best.score_rank_low, best.score_rank_high)
-    return _("{name}: {score}, rank {ranks}").format(ranks=ranks, **values)
+        return _("{name}: {score}, first, error not known", **values)
+    return _("{name}: {score}, rank {ranks}", ranks=_ranks(best.score_rank_low, best.score_rank_high), **values)
 
 
 def _ranks(low: int | None, high: int | None) -> str:
@@ -161,42 +159,31 @@ def _model_lines(answer: Answer) -> list[str]:
 
 def _progress_table(data: DeckData) -> Table:
     """Which models count, and what each of the others lacks."""
-    lacking = ((group, names, what) for group, names, what, _time in _lacking(data))
-    groups = ((_("Counting"), _sound(data.asked), "–"), *lacking)
+    groups = ((_("Counting"), _sound(data.asked), Option("–", "")), *_lacking(data))
     names = [name for _group, of_group, _lack in groups for name in of_group]
     short = dict(zip(names, distinguishing_names(names), strict=True))
-    rows = tuple(
-        (
-            group,
-            shown(counted(len(of_group), "pilots")),
-            slide_wording.short_names_text([short[name] for name in of_group]),
-            lack,
-        )
-        for group, of_group, lack in groups
-        if of_group
-    )
     return Table(
-        (
-            Column(_("Models"), 0.22),
-            Column(_("Number"), 0.19, is_number=True),
-            Column(_("Which models"), 0.31),
-            Column(_("What is missing"), 0.28),
+        (Column(_("Models"), 0.25), Column(_("Which models"), 0.4), Column(_("What is missing"), 0.35)),
+        tuple(
+            (group, slide_wording.short_names_text([short[name] for name in of_group]), lack.what)
+            for group, of_group, lack in groups
+            if of_group
         ),
-        rows,
     )
 
 
-def _lacking(data: DeckData) -> list[tuple[str, list[str], str, str]]:
-    """Groups of models that do not count yet, each with the names, what is to be done and how long that takes, in order."""
+def _lacking(data: DeckData) -> list[tuple[str, list[str], Option]]:
+    """Groups of models that do not count yet, each with the names and what is to be done, in order."""
     answer = data.asked
     missing, unscored, vetoed = list(answer.population.missing), _unscored(answer), _vetoed(answer)
-    again = _("Measure vetoed models again ({n})").format(n=counted(len(vetoed), "runs"))
-    measure = _("Measure the missing models ({n})").format(n=counted(len(missing), "pilots"))
+    again = _("Measure vetoed models again ({n})", n=counted(len(vetoed), "runs"))
+    measure = _("Measure the missing models ({n})", n=counted(len(missing), "pilots"))
     score = _("Score {n} model", "Score {n} models", n=counted(len(unscored), "scores"))
+    outcome = _("an answer from all models")
     groups = (
-        (_("Not measured"), missing, measure, _time(len(missing), data)),
-        (_("No score"), unscored, score, _("as the benchmark takes")),
-        (_("Vetoed by a check"), vetoed, again, _time(len(vetoed), data)),
+        (_("Not measured"), missing, Option(measure, outcome, _time(len(missing), data))),
+        (_("No score"), unscored, Option(score, outcome)),
+        (_("Vetoed by a check"), vetoed, Option(again, outcome, _time(len(vetoed), data))),
     )
     return [group for group in groups if group[1]]
 
@@ -209,9 +196,9 @@ def _evidence(data: DeckData) -> Panel | None:
         return None
     statements = [Statement(slide_wording.direction_text(answer, data.case), _("Direction"), is_main=True)]
     if relation.detectable is not None:
-        line = _("With {n} models only ±{detectable} or more would be detected.")
         detectable = answer_wording.coefficient_text(relation.detectable)
-        statements.append(Statement(line.format(n=relation.n, detectable=detectable), _("Detectable")))
+        line = _("With {n} models only ±{detectable} or more would be detected.", n=relation.n, detectable=detectable)
+        statements.append(Statement(line, _("Detectable")))
     statements.append(Statement(_("How many directions the model's inner vectors spread over."), _("Dimension")))
     return Panel(
         slide_wording.relation_title_text(answer, data.case),
@@ -227,18 +214,11 @@ def _compared(data: DeckData) -> Panel | None:
     if not ordered:
         return None
     names = distinguishing_names([model.name for model in ordered])
-    title = _("{n} models side by side, best score first").format(n=counted(len(ordered), "scores"))
-    if best := data.best_by_score:
-        title = _("Best by score: {name}, rank {ranks} of {n}").format(
-            name=shortened_name(best.name, 40),
-            ranks=_ranks(best.score_rank_low, best.score_rank_high),
-            n=counted(len(ordered), "scores"),
-        )
-    key = [_("Best score first; rank 1 by dimension is the largest.")]
+    key = [_("Rank 1 by dimension is the largest.")]
     if any(model.is_vetoed for model in ordered[:MOST_ROWS]):
         key.append(wording.veto_mark_text())
     return Panel(
-        title,
+        _("{n} models side by side, best score first", n=counted(len(ordered), "scores")),
         table_of_models(
             (
                 Column(_("Model"), 0.22),
@@ -281,7 +261,7 @@ def _looks(data: DeckData) -> Iterator[Look]:
         return
     curve = answer.specifications
     if curve is None or relation.rho is None:
-        yield Look(_("Other methods"), "untested", _("not computed"))
+        yield Look(_("Other methods"), told=_("not computed"))
     else:
         is_same = curve.answer == answer.word and curve.n_agreeing == len(curve.relations)
         sure: Sure = "holds" if is_same else "depends"
@@ -299,7 +279,8 @@ def _other_texts(data: DeckData) -> Look:
     if not data.on_other_texts:
         return _second(_("Second text"), data, "corpus_id", "corpora")
     told = [
-        _("{name}: correlation {rho}, {word}").format(
+        _(
+            "{name}: correlation {rho}, {word}",
             name=row_of(answer.population.rows, Run).corpus_name,
             rho=answer_wording.coefficient_text(answer.relation.rho),
             word=answer_wording.word_of(answer.word),
@@ -315,15 +296,15 @@ def _second(name: str, data: DeckData, column: str, table: str) -> Look:
     """Another text or sample: measured, or not; where it was, whether it gives the same answer is not compared."""
     n = counted(data.text_runs[column].n_unique(), table)
     if n > 1:
-        return Look(name, "unclear", _("measured ({n}), not compared").format(n=n))
-    return Look(name, "untested", slide_wording.untried_text(len(data.asked.models), data.text_runs))
+        return Look(name, "unclear", _("measured ({n}), not compared", n=n))
+    return Look(name, told=slide_wording.untried_text(len(data.asked.models), data.text_runs))
 
 
 def _controls(data: DeckData) -> Look:
     """A shape that controls have too makes no doubt of an answer that claims no relation."""
     outcomes = data.outcomes_of_controls(data.text_runs["run_id"])
     look = controls_look(outcomes, N_CONTROLS * len(data.asked.models), data.text_runs)
-    is_claimed = data.asked.word not in ("not_related", "cannot_tell")
+    is_claimed = data.asked.word not in UNRELATED
     return look if is_claimed or look.sure == "untested" else replace(look, agrees=False)
 
 
@@ -331,17 +312,16 @@ def _size(answer: Answer) -> Look:
     """Whether models of equal size give the same answer, by the interval of their correlation."""
     partial, rho = answer.relation.partial, answer.relation.rho
     told = answer_wording.given_size_text(answer.relation).rstrip(".。")
-    if partial.r is None or rho is None:
-        return Look(_("Equal size"), "impossible", told)
-    if partial.lower is None or partial.upper is None:
-        return Look(_("Equal size"), "unclear", told)
-    has_zero = partial.lower <= 0 <= partial.upper
     sure: Sure = "depends"
-    if answer.word in ("not_related", "cannot_tell") and has_zero:
-        is_narrow = max(-partial.lower, partial.upper) <= MARGIN
-        sure = "holds" if is_narrow or answer.word == "cannot_tell" else "unclear"
-    elif answer.word not in ("not_related", "cannot_tell") and not has_zero and partial.r * rho > 0:
-        sure = "holds"
+    if partial.r is None or rho is None:
+        sure = "impossible"
+    elif partial.lower is None or partial.upper is None:
+        sure = "unclear"
+    elif (partial.lower <= 0 <= partial.upper) == (answer.word in UNRELATED):
+        if answer.word == "not_related":
+            sure = "holds" if max(-partial.lower, partial.upper) <= MARGIN else "unclear"
+        elif answer.word == "cannot_tell" or partial.r * rho > 0:
+            sure = "holds"
     return Look(_("Equal size"), sure, told)
 
 
@@ -350,10 +330,13 @@ def _without(name: str, answer: Answer, effect: LeaveOneOut | None) -> Look:
         return Look(name, "impossible", _("too few models or families"))
     sure: Sure = "unclear" if effect.changes is None else "depends" if effect.changes else "holds"
     names = {model.run_id: model.name for model in answer.models}
-    lowest, highest = (answer_wording.coefficient_text(end) for end in (effect.lowest, effect.highest))
-    told = _("correlation {lowest} to {highest}; {name} moves it most")
-    moving = names.get(effect.moves_most, effect.moves_most)
-    return Look(name, sure, told.format(lowest=lowest, highest=highest, name=moving))
+    told = _(
+        "correlation {lowest} to {highest}; {name} moves it most",
+        lowest=answer_wording.coefficient_text(effect.lowest),
+        highest=answer_wording.coefficient_text(effect.highest),
+        name=names.get(effect.moves_most, effect.moves_most),
+    )
+    return Look(name, sure, told)
 
 
 # --- the decision ------------------------------------------------------------------------------------------------
@@ -365,63 +348,42 @@ def _time(n: int, data: DeckData) -> str:
 
 def _decision(data: DeckData, looks: tuple[Look, ...]) -> Decision:
     relation = data.asked.relation
-    is_cautious = data.pilot is not None and data.pilot.is_cautious
-    stop = Option(_("Choose by score"), _("none"), _("dimension plays no part"))
-    if is_cautious:
-        stop = Option(_("Stop"), _("none"), _("the model in use stays"))
+    n, leave = relation.n, stop() if _is_cautious(data) else Option(_("Choose by score"), _("dimension plays no part"))
     if data.case == "incomplete":
-        return _completion(data, stop)
-    if is_cautious:  # as the title says, whatever was found
-        test = Option(_("Test it on the task"), _("your choice"), _("reasons to choose or refuse"))
-        title = _("The dimensions of {n} models decide nothing here; tests of the task do").format(n=relation.n)
-        return Decision(title, (test, stop))
+        return _completion(data, leave)
+    if _is_cautious(data):  # as the title says, whatever was found
+        title = _("The dimensions of {n} models decide nothing here; tests of the task do", n=n)
+        return Decision(title, (test_on_task(), leave))
     if data.case == "cannot_tell":
-        more = max(0, relation.enough - relation.n)
+        more = max(0, relation.enough - n)
         if not more:
-            measure = Option(_("Measure more models"), _("not known"), _("the interval narrows"))
-            return Decision(_("More models alone may not settle it"), (stop, measure))
-        measure = Option(
-            _("Measure and score {n} more model", "Measure and score {n} more models", n=more),
-            _time(more, data),
-            _("related or not, in four of five cases"),
+            measure = Option(_("Measure more models"), _("the interval narrows"))
+            return Decision(_("More models alone may not settle it"), (leave, measure))
+        what = _("Measure and score {n} more model", "Measure and score {n} more models", n=more)
+        measure = Option(what, _("related or not, in four of five cases"), _time(more, data))
+        title = _(
+            "More models would tell, not cross-checks: {n} in all; until then, choose by score", n=relation.enough
         )
-        title = _("More models would tell, not cross-checks: {n} in all; until then, choose by score").format(
-            n=relation.enough
-        )
-        return Decision(title, (measure, stop), _("measure {n} more, until then choose by score").format(n=more))
+        return Decision(title, (measure, leave), _("measure {n} more, until then choose by score", n=more))
     if data.case == "hint":
-        test = Option(_("Register it for unscored models"), _time(max(FEWEST_TEST, relation.n), data), _("a real test"))
-        return Decision(_("A hint decides nothing; a test on models without scores yet would"), (stop, test))
-    if data.case == "not_related":
-        return _choice_by_score(data, looks, stop)
-    return _extension(data, looks, stop)
-
-
-def _choice_by_score(data: DeckData, looks: tuple[Look, ...], stop: Option) -> Decision:
-    """Where dimension says too little: what could still say otherwise is measured first."""
-    n = data.asked.relation.n
-    measure = _untested(data, looks)
-    if not measure:
-        other = Option(_("Ask of models of another kind"), _time(n, data), _("an answer for those"))
-        return Decision(_("{n} models were enough to tell").format(n=n), (stop, other))
-    title = _("{n} models say choose by score; first measure what could still say otherwise").format(n=n)
-    return Decision(title, (*measure, stop), _("measure what is untested, then choose by score"))
-
-
-def _extension(data: DeckData, looks: tuple[Look, ...], stop: Option) -> Decision:
-    """Of a relation that was found: it is adopted where nothing is left that could reverse it."""
-    n = data.asked.relation.n
-    extend = Option(_("Extend to {n} other models").format(n=n), _time(n, data), _("whether it holds there"))
-    if any(look.sure in ("depends", "fails") for look in looks):
-        return Decision(_("The answer is not stable: adopt nothing"), (extend, stop))
-    if n_open := sum(look.sure != "holds" for look in looks):
-        n_open, total = (counted(n, "cross-checks") for n in (n_open, len(looks)))
-        title = _("{n} of {total} cross-checks are open or not possible: adopt nothing yet")
-        return Decision(title.format(n=n_open, total=total), (*_untested(data, looks), extend, stop))
+        test = Option(_("Register it for unscored models"), _("a real test"), _time(max(FEWEST_TEST, n), data))
+        return Decision(_("A hint decides nothing; a test on models without scores yet would"), (leave, test))
+    untested = _untested(data, looks)
+    if data.case == "not_related":  # what could still say otherwise is measured first
+        if untested:
+            title = _("{n} models say choose by score; first measure what could still say otherwise", n=n)
+            return Decision(title, (*untested, leave), _("measure what is untested, then choose by score"))
+        other = Option(_("Ask of models of another kind"), _("an answer for those"), _time(n, data))
+        return Decision(_("{n} models were enough to tell", n=n), (leave, other))
+    extend = Option(_("Extend to {n} other models", n=n), _("whether it holds there"), _time(n, data))
+    if n_open := sum(look.sure != "holds" for look in looks):  # adopted where nothing is left that could reverse it
+        n_open, total = (counted(number, "cross-checks") for number in (n_open, len(looks)))
+        title = _("{n} of {total} cross-checks do not confirm it: adopt nothing yet", n=n_open, total=total)
+        return Decision(title, (*untested, extend, leave))
     if data.case == "related_other_way":
-        return Decision(_("Against the expectation: confirm it on other models first"), (extend, stop))
-    adopt = Option(_("Adopt for shortlists"), _("none"), _("the task still decides"))
-    return Decision(_("The dimension may shortlist; the task decides"), (adopt, extend, stop), _("shortlist by it"))
+        return Decision(_("Against the expectation: confirm it on other models first"), (extend, leave))
+    adopt = Option(_("Adopt for shortlists"), _("the task still decides"))
+    return Decision(_("The dimension may shortlist; the task decides"), (adopt, extend, leave), _("shortlist by it"))
 
 
 def _untested(data: DeckData, looks: tuple[Look, ...]) -> list[Option]:
@@ -429,21 +391,15 @@ def _untested(data: DeckData, looks: tuple[Look, ...]) -> list[Option]:
     passes = {_("Second text"): 1, _("Second sample"): 1, _("Controls"): N_CONTROLS}
     undecided = {look.name for look in looks if look.sure in ("untested", "unclear")}
     n_runs = data.asked.relation.n * sum(passes.get(name, 0) for name in undecided)
-    measure = Option(_("Measure what is untested"), _time(n_runs, data), _("whether the answer reverses"))
+    measure = Option(_("Measure what is untested"), _("whether the answer reverses"), _time(n_runs, data))
     return [measure] if n_runs else []
 
 
-def _completion(data: DeckData, stop: Option) -> Decision:
-    answer = data.asked
-    lacking = _lacking(data)
-    if lacking:
-        _group, _names, what, time = lacking[0]
-    else:
-        reason = wording.joined_sentences(answer_wording.undecided_lines(answer))
-        what, time = _("Settle this first: {reason}").format(reason=reason), _("not known")
-    outcome = _("an answer from all models")
-    if _total(data) < answer.relation.enough:
-        outcome = _("enough for a strong relation; {enough} to rule one out").format(enough=answer.relation.enough)
-    title = _("Only {n} of {total} models count: the answer could still change")
-    title = title.format(n=counted(len(_sound(answer)), "scores"), total=_total(data))
-    return Decision(title, (Option(what, time, outcome), stop))
+def _completion(data: DeckData, leave: Option) -> Decision:
+    lacking = [option for _group, _names, option in _lacking(data)]
+    if not lacking:
+        reason = wording.joined_sentences(answer_wording.undecided_lines(data.asked))
+        lacking = [Option(_("Settle this first: {reason}", reason=reason), _("an answer from all models"))]
+    n, total = counted(len(_sound(data.asked)), "scores"), _total(data)
+    title = _("Only {n} of {total} models count: the answer could still change", n=n, total=total)
+    return Decision(title, (lacking[0], leave))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 
 from core.analysis import plans as plan_analysis
-from core.deck.board import Board, Decision, Look, Option, Panel, Sure
+from core.deck.board import Board, Decision, Look, Option, Panel, Sure, test_on_task
 from core.deck.deck_data import DeckData
 from core.deck.story import Column, Statement, Table, Visual
 from core.figures.plans import block_row, harder_chart, harder_points, price_chart
@@ -48,7 +48,7 @@ def plan_board(data: DeckData) -> Board:
         number=number,
         meaning=meaning,
         sure="untested" if standing == "unverified" else "unclear" if within.is_unsure else "holds",
-        decision=_decision(layer_plan, standing, within.is_unsure),
+        decision=_decision(layer_plan, standing),
         looks=looks,
         evidence=evidence,
         compared=_breaks(layer_plan),
@@ -65,7 +65,8 @@ def _title(layer_plan: LayerPlan, standing: str) -> str:
     worst = min(_fallen(layer_plan), key=lambda row: row.difference or 0.0, default=None)
     if standing != "recommended" or worst is None:
         return plan_wording.plan_title_text(layer_plan)
-    return _("{name}: {k} of {n} blocks can go at a cost of {points} points in {ability}").format(
+    return _(
+        "{name}: {k} of {n} blocks can go at a cost of {points} points in {ability}",
         name=shortened_name(layer_plan.plan.name, 34),
         k=counted(len(layer_plan.plan.blocks), "plan_outcomes"),
         n=layer_plan.plan.n_layers,
@@ -82,21 +83,14 @@ def _number(layer_plan: LayerPlan, standing: str) -> tuple[str, str]:
     if standing == "ability_falls":
         worst = plan_analysis.fallen_abilities(layer_plan)[0]
         limits = slide_wording.limits_text(worst.lower, worst.upper, _points)
-        ability = Text("{} {}").format(name("plan_text", worst.text), limits).rstrip()
-        return _("{points} points").format(points=_points(worst.difference)), _(
-            "right answers in {ability} without the blocks tried; text only {worse} harder {interval}"
-        ).format(ability=ability, worse=number, interval=interval).rstrip()
-    meaning = _("harder to predict {interval}")
-    if standing in ("over_budget", "no_better_than_random"):
-        meaning = _("harder to predict without the blocks tried {interval}")
-    return number, meaning.format(interval=interval).rstrip()
-
-
-def _budget_text(plan: PlanRow) -> str:
-    """`5 %`, by which text may get harder to predict, or the points of a task."""
-    return (
-        plan_wording.budget_text(plan) if plan.budget_unit == "points" else plan_wording.share_harder_text(plan.budget)
-    )
+        meaning = _(
+            "right answers in {ability} without the blocks tried; text only {worse} harder {interval}",
+            ability=Text("{} {}").format(name("plan_text", worst.text), limits).rstrip(),
+            worse=number,
+            interval=interval,
+        )
+        return _("{points} points", points=_points(worst.difference)), meaning.rstrip()
+    return number, _("harder to predict without these blocks {interval}", interval=interval).rstrip()
 
 
 def _points(share: float | None) -> str:
@@ -124,8 +118,10 @@ def _pictures(layer_plan: LayerPlan, standing: str) -> tuple[Visual, Panel | Non
     if not singles:
         return prices.visual, None
     least = min(singles, key=lambda row: row.difference or 0.0)
-    title = _("Alone, the least harmful block ({n}) makes text {worse} harder to predict").format(
-        n=derived(least.blocks[0], "plan_outcomes", "blocks"), worse=_harder_text(least)
+    title = _(
+        "Alone, the least harmful block ({n}) makes text {worse} harder to predict",
+        n=derived(least.blocks[0], "plan_outcomes", "blocks"),
+        worse=_harder_text(least),
     )
     return prices.visual, Panel(title, blocks)
 
@@ -133,15 +129,13 @@ def _pictures(layer_plan: LayerPlan, standing: str) -> tuple[Visual, Panel | Non
 def _saved_text(plan: PlanRow) -> str:
     """Parameters, and the time of reading and writing where it was measured."""
     before, after = (number(amount / 1e6) for amount in (plan.parameters_before, plan.parameters_after))
-    told = [_("{before} → {after} million parameters").format(before=before, after=after)]
-    if less := _less_time_text(plan):
-        told.append(less)
-    return _("; ").join(told)
+    told = _("{before} → {after} million parameters", before=before, after=after)
+    return _("; ").join(filter(None, (told, _less_time_text(plan))))
 
 
 def _less_time_text(plan: PlanRow) -> str:
-    less = plan_analysis.time_saved_share(plan)
-    return _("{less} less time").format(less=share_text(less)) if less and less > 0 else ""
+    less = plan_analysis.time_saved_share(plan) or 0.0
+    return _("{less} less time", less=share_text(less)) if less > 0 else ""
 
 
 def _harder_text(row: PlanOutcomeRow) -> str:
@@ -194,12 +188,11 @@ def _prices_title(layer_plan: LayerPlan) -> str:
     )
     if published:
         n_less, n = (sum(other < (price.difference or 0.0) for other in published), len(published))
-        title = _("{title}; {n} of {total} published choices do better").format(
-            title=title, n=counted(n_less, "plan_outcomes"), total=counted(n, "plan_outcomes")
-        )
+        n_less, n = (counted(of_these, "plan_outcomes") for of_these in (n_less, n))
+        title = _("{title}; {n} of {total} published choices do better", title=title, n=n_less, total=n)
     if unhealed is not None:
-        title = _("{title}, before repair").format(title=title)
-    return title if plan.is_verified else _("{title}, not verified").format(title=title)
+        title = _("{title}, before repair", title=title)
+    return title if plan.is_verified else _("{title}, not verified", title=title)
 
 
 def _breaks(layer_plan: LayerPlan) -> Panel | None:
@@ -211,13 +204,18 @@ def _breaks(layer_plan: LayerPlan) -> Panel | None:
     def told(row: PlanOutcomeRow) -> tuple[str, ...]:
         if row.measure == "loss":
             perplexities = (number(1 + plan_wording.share_harder(one)) for one in (row.value_before, row.value_after))
-            return _("perplexity"), *perplexities, _("{worse} harder").format(worse=_harder_text(row))
-        change = _("{change} points").format(change=plan_wording.points_text(row))
+            return _("perplexity"), *perplexities, _("{worse} harder", worse=_harder_text(row))
+        change = _("{points} points", points=plan_wording.points_text(row))
         return name("plan_measure", row.measure), *plan_wording.before_and_after(row), change
 
+    cells = [(name("plan_text", row.text), *told(row)) for row in rows]
     after = _("After repair") if layer_plan.plan.is_healed else _("Without the blocks")
+    title = _("Breaks first: {name}, {relation}", name=cells[0][0], relation=cells[0][-1])
+    if _relative_harm(rows[0]) <= 0:
+        n = counted(len(rows), "plan_outcomes")
+        title = _("The {n} test is not harmed beyond its error", "None of {n} tests is harmed beyond its error", n=n)
     return Panel(
-        _breaks_title(rows),
+        title,
         Table(
             (
                 Column(_("Test"), 0.25),
@@ -226,28 +224,11 @@ def _breaks(layer_plan: LayerPlan) -> Panel | None:
                 Column(after, 0.13, is_number=True),
                 Column(_("Change, 95 % interval"), 0.33, is_number=True),
             ),
-            tuple((name("plan_text", row.text), *told(row)) for row in rows),
+            tuple(cells),
             _("Perplexity: between how many next tokens the model hesitates, on average; less is better."),
         ),
         say=(_("Left out: tests that even the whole model hardly passes."),),
     )
-
-
-def _breaks_title(rows: Sequence[PlanOutcomeRow]) -> str:
-    """What the most harmed of the tests, the first, loses."""
-    worst = rows[0]
-    if _relative_harm(worst) <= 0:
-        return _(
-            "The {n} test is not harmed beyond its error",
-            "None of {n} tests is harmed beyond its error",
-            n=counted(len(rows), "plan_outcomes"),
-        )
-    what = name("plan_text", worst.text)
-    if worst.measure == "loss":
-        return _("Breaks first: {what}, {worse} harder to predict").format(what=what, worse=_harder_text(worst))
-    before, after = plan_wording.before_and_after(worst)
-    title = _("Breaks first: {what}, from {before} to {after} of right answers")
-    return title.format(what=what, before=before, after=after)
 
 
 def _telling_rows(layer_plan: LayerPlan) -> list[PlanOutcomeRow]:
@@ -273,7 +254,7 @@ def _relative_harm(row: PlanOutcomeRow) -> float:
 
 def _looks(layer_plan: LayerPlan) -> Iterator[Look]:
     plan = layer_plan.plan
-    held_out = _("{n} windows that took no part in the choice").format(n=plan.n_verification or 0)
+    held_out = _("{n} windows that took no part in the choice", n=plan.n_verification or 0)
     yield Look(_("Held-out text"), "holds", held_out) if plan.is_verified else Look(_("Held-out text"))
     if _is_other_set(layer_plan):
         yield from map(Look, (_("Random sets"), _("Abilities"), _("Your own task"), _("Second text")))
@@ -337,7 +318,7 @@ def _own_task(layer_plan: LayerPlan) -> Look:
     if row is None:
         return Look(label)
     if row.measure == "loss":
-        return Look(label, _within_budget(layer_plan, row), _("{worse} harder").format(worse=_harder_text(row)))
+        return Look(label, _within_budget(layer_plan, row), _("{worse} harder", worse=_harder_text(row)))
     is_open = row.upper is None or "no_room_task" in reasons
     is_harmed = row.upper is not None and row.upper < 0
     return Look(
@@ -351,9 +332,7 @@ def _second_text(layer_plan: LayerPlan) -> Look:
     if not rows:
         return Look(_("Second text"))
     told = [
-        _("{name}: {relation}").format(
-            name=name("plan_text", row.text), relation=_("{worse} harder").format(worse=_harder_text(row))
-        )
+        _("{name}: {relation}", name=name("plan_text", row.text), relation=_("{worse} harder", worse=_harder_text(row)))
         for row in rows
     ]
     is_within = all(_within_budget(layer_plan, row) == "holds" for row in rows)
@@ -364,44 +343,29 @@ def _within_budget(layer_plan: LayerPlan, row: PlanOutcomeRow) -> Sure:
     return "holds" if plan_analysis.upper_limit(row) < text_budget(layer_plan.plan) else "depends"
 
 
-def _decision(layer_plan: LayerPlan, standing: str, is_unsure: bool) -> Decision:
-    keep = Option(_("Keep all {n} blocks").format(n=layer_plan.plan.n_layers), _("none"), _("nothing changes"))
-    again = _("as this plan took")
-    rounded = [one for one in plan_analysis.alternatives(layer_plan) if one.row.rule == "rounding"]
+def _decision(layer_plan: LayerPlan, standing: str) -> Decision:
+    plan, price = layer_plan.plan, _told_price(layer_plan)
+    keep = Option(_("Keep all {n} blocks", n=plan.n_layers), _("nothing changes"))
+    worse = plan_wording.harder_text(price)
+    if standing == "unverified":
+        verify = Option(_("Verify on held-out text"), _("a loss to rely on"), _("as this plan took"))
+        title = _("{worse} harder is not verified: the true loss is likely larger", worse=worse)
+        return Decision(title, (verify, keep))
     instead = tuple(
         Option(
             _("Round the blocks to 8 bits instead"),
-            _("none"),
-            _("{memory} less memory, {percent} harder").format(
+            _(
+                "{memory} less memory, {percent} harder",
                 memory=share_text(derived(one.memory, "plan_outcomes", "memory")),
                 percent=plan_wording.harder_text(one.row),
             ),
         )
-        for one in rounded[:1]
+        for one in plan_analysis.alternatives(layer_plan)[1:2]
     )
     if standing == "recommended":
-        gain = "" if _is_other_set(layer_plan) else _less_time_text(layer_plan.plan)
-        outcome = _("whether your task bears it; {gain}").format(gain=gain) if gain else _("gain and harm are known")
-        test = Option(_("Test it on your own task"), _("your choice"), outcome)
-        price = _told_price(layer_plan)
-        title = _("Test the smaller model first: text {worse} harder, {less} fewer parameters").format(
-            worse=plan_wording.harder_text(price),
-            less=share_text(plan_analysis.parameters_saved_share(layer_plan.plan, len(price.blocks))),
-        )
-        return Decision(title, (test, *instead, keep))
-    if standing == "unverified":
-        verify = Option(_("Verify on held-out text"), again, _("a loss to rely on"))
-        title = _("{worse} harder is not verified: the true loss is likely larger").format(
-            worse=plan_wording.harder_text(_told_price(layer_plan))
-        )
-        return Decision(title, (verify, keep))
-    if is_unsure:
-        other = Option(_("Plan on a longer text"), _("not known"), _("whether a block can go"))
-        title = _("Whether a block can go is unclear")
-    elif standing == "over_budget":
-        other = Option(_("Allow a larger budget"), again, _("more loss for fewer blocks"))
-        title = _("Nothing tried is within the budget of {budget}").format(budget=_budget_text(layer_plan.plan))
-    else:
-        other = Option(_("Plan on another text or size"), again, _("a better set, or none"))
-        title = _("Keep all {n} blocks until a better set is found").format(n=layer_plan.plan.n_layers)
-    return Decision(title, (keep, *instead, other))
+        less = share_text(plan_analysis.parameters_saved_share(plan, len(price.blocks)))
+        title = _("Test the smaller model first: text {worse} harder, {less} fewer parameters", worse=worse, less=less)
+        return Decision(title, (test_on_task(), *instead, keep))
+    again = Option(_("Plan on a longer text, or with a larger budget"), _("a better set, or none"))
+    title = _("Keep all {n} blocks until a better set is found", n=plan.n_layers)
+    return Decision(title, (keep, *instead, again))

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator, Set
 from dataclasses import replace
 from typing import Any
 
@@ -24,12 +23,14 @@ from core.deck.board import (
     Sure,
     check_table,
     controls_look,
+    stop,
     sure_name,
     table_of_models,
-    told_drawn,
+    test_on_task,
 )
 from core.deck.deck_data import DeckData
-from core.deck.story import Column, Statement, Visual
+from core.deck.story import Column, Statement, Table, Visual
+from core.figures.chart import told_drawn
 from core.figures.decisions import rise_chart
 from core.figures.layer_profiles import MOST_CURVES, dimension_chart, profile_chart, profile_gallery
 from core.figures.scores import loss_chart
@@ -44,7 +45,7 @@ from core.tables.sourced import rows_of
 from core.wording import runs as run_wording
 from core.wording import slides as slide_wording
 from core.wording.labels import layer_text, shortened_name
-from core.wording.runs import comparability_text, conditions_text
+from core.wording.runs import comparability_text
 from core.wording.verdicts import verdict_legend_text, verdict_marks
 
 TABLES = ("run_summaries", "layer_estimates", "run_claims", "run_controls")
@@ -57,25 +58,17 @@ def profile_board(data: DeckData) -> Board:
     sound = _usable_runs(runs)
     if data.comparison is not None and sound.height == 2:
         return _comparison_board(data, data.comparison, sound)
-    looks = tuple(_looks(data, sound))
-    if sound.is_empty():
-        total = counted(runs.height, "runs")
-        title = _("0 of {total} models have numbers that can be relied on").format(total=total)
-        number: str = Text("{} / {}").format(counted(0, "runs"), total)
-        meaning, picture = slide_wording.checks_text(runs), None
-        statements: tuple[Statement, ...] = ()
-    else:
-        title, number, meaning, statements = _answer(data, sound)
-        picture = profiles(data, sound)
+    title, number, meaning, statements = _answer(data, runs, sound)
+    found = comparability(*records(sound, Run)) if sound.height > 1 else None
     return Board(
         answer=Panel(
             title,
-            picture or check_table(data.checks, data.text_runs),
+            (profiles(data, sound) if sound.height else None) or check_table(data.checks, data.text_runs),
             statements,
             say=(
                 slide_wording.meaning_of("estimated dimension"),
                 *_origin_lines(data),
-                *_apart_lines(sound),
+                *([] if found is None or found.by_types else [comparability_text(found)]),
                 _("Neither larger nor smaller is better: it says how words spread, not how well a model works."),
             ),
         ),
@@ -83,7 +76,7 @@ def profile_board(data: DeckData) -> Board:
         meaning=meaning,
         sure=_verdict(sound),
         decision=_decision(data, sound),
-        looks=looks,
+        looks=tuple(_looks(data, sound)),
         evidence=_evidence(data, sound),
         compared=_compared(data, sound),
         tables=TABLES,
@@ -98,10 +91,10 @@ def _comparison_board(data: DeckData, comparison: Comparison, sound: pl.DataFram
     loss, names = comparison.differences[0].loss, run_wording.model_labels(comparison)
     assert best.loss is not None and other.loss is not None
     interval = slide_wording.limits_text(best.loss.lower, best.loss.upper)
-    test = Option(_("Test it on your own task"), _("your choice"), _("reasons to choose or refuse"))
     return Board(
         answer=Panel(
-            _("{answer}: {bits} against {own} bits per byte").format(
+            _(
+                "{answer}: {bits} against {own} bits per byte",
                 answer=run_wording.better_text(comparison),
                 bits=wording.number(best.loss.value),
                 own=wording.number(other.loss.value),
@@ -115,11 +108,11 @@ def _comparison_board(data: DeckData, comparison: Comparison, sound: pl.DataFram
             ),
         ),
         number=wording.number(best.loss.value),
-        meaning=_("bits per byte, lower is better {interval}").format(interval=interval).rstrip(),
+        meaning=_("bits per byte, lower is better {interval}", interval=interval).rstrip(),
         sure="holds" if loss.is_told_apart else "unclear",
-        decision=Decision(_("One text shortlists; your own task decides"), (test, _pilot(data), _stop())),
+        decision=Decision(_("One text shortlists; your own task decides"), (test_on_task(), _pilot(data), stop())),
         looks=tuple(_other_samples(data)),
-        compared=_readers(comparison, names, sound),
+        compared=_readers(comparison, sound),
         tables=(*TABLES, "runs", "models"),
     )
 
@@ -152,70 +145,55 @@ def _drawn(data: DeckData, sound: pl.DataFrame) -> pl.DataFrame:
 
 
 def _n_compared(data: DeckData, sound: pl.DataFrame) -> int:
-    """How many of the models have dimensions that compare, one point per type."""
-    if sound.height != 2:
-        return _drawn(data, sound).height
-    return 2 if comparability(*records(sound, Run)).by_types else 1
+    """How many of several models have dimensions that compare, one point per type; 0 where no two do."""
+    if sound.height == 2:
+        return counted(2 * comparability(*records(sound, Run)).by_types, "runs")
+    n = _drawn(data, sound).height
+    return counted(n if n > 1 else 0, "runs")
 
 
 # --- the answer --------------------------------------------------------------------------------------------------
 
 
-def _answer(data: DeckData, sound: pl.DataFrame) -> tuple[str, str, str, tuple[Statement, ...]]:
-    """Title, number, what that is, and what stands below."""
+def _answer(data: DeckData, runs: pl.DataFrame, sound: pl.DataFrame) -> tuple[str, str, str, tuple[Statement, ...]]:
+    """Title, number, what that is, and what stands below; of several models no range over what does not compare."""
+    n = counted(sound.height, "runs")
+    if sound.is_empty():
+        total = counted(runs.height, "runs")
+        title = _("{n} of {total} models have numbers that can be relied on", n=n, total=total)
+        return title, Text("{} / {}").format(n, total), slide_wording.checks_text(runs), ()
     told = sorted(rows_of(sound, Run), key=lambda run: run.inner_max or 0.0)
     least, most = told[0], told[-1]
     labels = {"rise": _("Rises inside"), "fall": _("Falls towards the end")}
     verdicts = tuple(Statement(_verdicts_text(sound, claim), label) for claim, label in labels.items())
+    low, high = (wording.rounded(run.inner_max) for run in (least, most))
     if len(told) == 1:
-        meaning = _("largest inner dimension {interval}, layer {layer}").format(
+        title = _(
+            "{name}: dimension {start} at the start, a peak of {top} inside, {end} at the end",
+            name=shortened_name(most.name, 40),
+            start=wording.rounded(most.embedding_dimension),
+            top=high,
+            end=wording.rounded(most.final_dimension_pre_norm),
+        )
+        meaning = _(
+            "largest inner dimension {interval}, layer {layer}",
             interval=slide_wording.limits_text(most.inner_max_lower, most.inner_max_upper),
             layer=layer_text(most.inner_max_layer, most.n_layers),
         )
-        return _profile_title(most), wording.rounded(most.inner_max), meaning, verdicts
-    low, high = (wording.rounded(run.inner_max) for run in (least, most))
-    names, n = [shortened_name(run.name, 30) for run in told], counted(len(told), "runs")
+        return title, high, meaning, verdicts
     n_compared = _n_compared(data, sound)
-    compared = counted(n_compared if n_compared > 1 else 0, "runs")
     if n_compared == len(told):
-        number = low if low == high else Text("{}–{}").format(low, high)
-        meaning = _("largest inner dimension, {n} models").format(n=n)
-        title = _("{n} models: {one} spreads least, {other} most; none is thereby better")
-        if len(told) == 2:
-            title = _("{one} reaches {low}, {other} {high}; neither is thereby better")
-        elif (most.inner_max_lower or math.inf) <= (least.inner_max_upper or -math.inf):
-            title = _("{n} models: intervals overlap, none spreads more for certain")
-    else:  # no range over what does not compare
-        found = comparability(*records(sound, Run))
-        number, meaning = Text("{} / {}").format(compared, n), _("models whose dimensions compare")
-        title = _("The dimensions of these {n} models do not compare")
-        if found.points:
-            meaning = _("models whose dimensions compare on token types")
-            title = _("The dimensions of these {n} models compare on words only")
-        elif n_compared > 1:
-            title = _("{compared} of {n} models have dimensions that compare")
-        if len(told) == 2:
-            verdicts = (Statement(conditions_text(found.reasons), _("They differ in")),)
-    told_of = {"n": n, "one": names[0], "other": names[-1], "low": low, "high": high, "compared": compared}
-    return title.format(**told_of), number, meaning, verdicts
-
-
-def _profile_title(run: Run) -> str:
-    """It says rise and fall only where both hold."""
-    columns = {"start": "embedding_dimension", "top": "inner_max", "end": "final_dimension_pre_norm"}
-    values = {key: wording.rounded(getattr(run, column)) for key, column in columns.items()}
-    values["name"] = shortened_name(run.name, 40)
-    if run.verdict_rise == run.verdict_fall == "holds":
-        return _("{name}: the dimension rises from {start} to {top} inside and falls to {end} at the end").format(
-            **values
+        title = _(
+            "{n} models, from {one} ({low}) to {other} ({high}): none is thereby better",
+            n=n,
+            one=shortened_name(least.name, 30),
+            low=low,
+            other=shortened_name(most.name, 30),
+            high=high,
         )
-    return _("{name}: dimension {start} at the start, a peak of {top} inside, {end} at the end").format(**values)
-
-
-def _apart_lines(sound: pl.DataFrame) -> Iterator[str]:
-    """In what models differ that do not compare."""
-    if sound.height > 1 and not (found := comparability(*records(sound, Run))).by_types:
-        yield comparability_text(found)
+        return title, Text("{}–{}").format(low, high), _("largest inner dimension, {n} models", n=n), verdicts
+    title = _("On token types, {compared} of {n} models have dimensions that compare", compared=n_compared, n=n)
+    return title, Text("{} / {}").format(n_compared, n), _("models whose dimensions compare"), verdicts
 
 
 def _verdicts_text(runs: pl.DataFrame, claim: str) -> str:
@@ -241,10 +219,10 @@ def _origin_lines(data: DeckData) -> Iterator[str]:
     shipped = data.text_runs["tags"].list.contains(SHIPPED)
     if shipped.any():
         n, total = counted(int(shipped.sum()), "runs"), counted(data.text_runs.height, "runs")
-        yield _("{n} of {total} profiles come with Workdim, measured elsewhere.").format(n=n, total=total)
+        yield _("{n} of {total} profiles come with Workdim, measured elsewhere.", n=n, total=total)
     if data.left_out:
         names = slide_wording.short_names_text(data.left_out)
-        yield _("Left out, as their protocols give no verdict: {names}.").format(names=names)
+        yield _("Left out, as their protocols give no verdict: {names}.", names=names)
 
 
 # --- pictures ----------------------------------------------------------------------------------------------------
@@ -254,7 +232,7 @@ def profiles(data: DeckData, sound: pl.DataFrame) -> Visual | None:
     """The curves on one scale, or a gallery of many, and of models that do not compare; vetoed ones are drawn grey beside few
     others."""
     drawn = _drawn(data, sound)
-    is_one_scale = sound.height < 2 or _n_compared(data, sound) > 1
+    is_one_scale = sound.height < 2 or _n_compared(data, sound) > 0
     if drawn.height > MOST_CURVES or not is_one_scale:
         gallery = profile_gallery(data.estimates, drawn if is_one_scale else sound, is_one_scale)
         return gallery and told_drawn(gallery, n_models(data.text_runs), "runs")
@@ -263,22 +241,20 @@ def profiles(data: DeckData, sound: pl.DataFrame) -> Visual | None:
 
 
 def _evidence(data: DeckData, sound: pl.DataFrame) -> Panel | None:
-    if sound.is_empty():
-        return None
     if sound.height > 1:
-        if _n_compared(data, sound) < 2:  # one axis would compare them
+        if not _n_compared(data, sound):  # one axis would compare them
             return None
         chart = told_drawn(dimension_chart(_drawn(data, sound)), n_models(data.text_runs), "runs")
-        title = _("Where intervals overlap, models are not told apart")
-    else:
-        claims = data.claims.filter(run_id=ids_of(sound)[0])
-        rises = rise_chart(claims, _("the method of slide 1"))
-        if rises is None:
-            return None
-        chart, (rise, n), (fall, _n) = rises, *(_outcome_counts(claims, claim) for claim in CLAIMS)
-        title = _("{rise} of {n} methods show the rise inside, {fall} of {n} the fall towards the end")
-        title = title.format(rise=rise, n=n, fall=fall)
-    return Panel(title, replace(chart, key=wording.joined_sentences((chart.key, _checks_sentence(data)))))
+        return Panel(_("Where intervals overlap, models are not told apart"), chart)
+    claims = data.claims.filter(pl.col("run_id").is_in(ids_of(sound)))
+    rises = rise_chart(claims, _("the method of slide 1"))
+    if rises is None:
+        return None
+    (rise, n), (fall, _n) = (_outcome_counts(claims, claim) for claim in CLAIMS)
+    title = _(
+        "{rise} of {n} methods show the rise inside, {fall} of {n} the fall towards the end", rise=rise, n=n, fall=fall
+    )
+    return Panel(title, replace(rises, key=wording.joined_sentences((rises.key, _checks_sentence(data)))))
 
 
 def _checks_sentence(data: DeckData) -> str:
@@ -295,15 +271,10 @@ def _outcome_counts(claims: pl.DataFrame, claim: str) -> tuple[int, int]:
 def _compared(data: DeckData, sound: pl.DataFrame) -> Panel | None:
     if sound.height < 2:
         return None
-    n_compared = _n_compared(data, sound)
-    is_ordered = n_compared == sound.height
-    rows = list(rows_of(sound.sort("inner_max", "run_id", descending=[True, False]) if is_ordered else sound, Run))
+    n, n_compared = counted(sound.height, "runs"), _n_compared(data, sound)
+    ordered = sound.sort("inner_max", "run_id", descending=[True, False]) if n_compared == n else sound
     return Panel(
-        (
-            _("{n} models side by side, largest dimension first")
-            if is_ordered
-            else _("{n} models side by side, not all comparable")
-        ).format(n=counted(len(rows), "runs")),
+        _("{n} models side by side, {compared} comparable", n=n, compared=n_compared),
         table_of_models(
             (
                 Column(_("Model"), 0.3),
@@ -320,36 +291,24 @@ def _compared(data: DeckData, sound: pl.DataFrame) -> Panel | None:
                     verdict_marks(run),
                     wording.number(run.bits_per_byte),
                 )
-                for run in rows
+                for run in rows_of(ordered, Run)
             ],
             "runs",
             _("{text}.", text=verdict_legend_text()),
-            *([] if n_compared > 1 else [_checks_sentence(data)]),
+            _checks_sentence(data),
         ),
     )
 
 
-def _readers(comparison: Comparison, names: Mapping[str, str], sound: pl.DataFrame) -> Panel:
-    """Two models that have read one text: how well, how large they are, and their dimensions on the points that compare."""
-    columns = (
-        Column(_("Model"), 0.25),
-        Column(_("Bits per byte, lower is better"), 0.25, is_number=True),
-        Column(_("Parameters (millions)"), 0.2, is_number=True),
-        Column([*run_wording.comparison_columns(comparison)][2], 0.3, is_number=True),
-    )
-    runs = {run.run_id: run for run in rows_of(sound, Run)}
-    rows = []
-    for one in comparison.by_loss:
-        parameters = runs[one.run.run_id].parameters
-        size = wording.number(None if parameters is None else parameters / 1e6)
-        name = shortened_name(names[one.run.run_id], 30)
-        rows.append((name, run_wording.loss_text(one.loss), size, run_wording.dimension_text(one)))
-    (best, _loss, size, _dimension), (other, _loss, other_size, _dimension) = rows
-    title = _("Reading does not tell {best} and {other} apart; million parameters: {size} and {other_size}")
-    if comparison.differences[0].loss.is_told_apart:
-        title = _("{best} reads better than {other}; million parameters: {size} and {other_size}")
-    title = title.format(best=best, other=other, size=size, other_size=other_size)
-    return Panel(title, table_of_models(columns, rows, "runs"))
+def _readers(comparison: Comparison, sound: pl.DataFrame) -> Panel:
+    """Two models that have read one text: how well, with their dimensions on the points that compare, and how large they are."""
+    cells = run_wording.comparison_columns(comparison)
+    sizes = {run.run_id: run.parameters for run in rows_of(sound, Run)}
+    told = {key: wording.number(None if size is None else size / 1e6) for key, size in sizes.items()}
+    columns = [Column(title, 0.2, is_number=True) for title in (*cells, _("Parameters (millions)"))]
+    rows = [(*(cell(one) for cell in cells.values()), told[one.run.run_id]) for one in comparison.by_loss]
+    title = _("Million parameters: {models}", models=[Text("{} {}").format(row[0], row[-1]) for row in rows])
+    return Panel(title, Table((replace(columns[0], is_number=False), *columns[1:]), tuple(rows)))
 
 
 # --- other ways of looking, and what comes next -------------------------------------------------------------------
@@ -378,7 +337,7 @@ def _methods(label: str, claims: pl.DataFrame, claim: str, verdicts: Set[str]) -
     says_no = set(rows["outcome"]) & {"no", "opposite"}
     does_hold = yes == n or verdicts == {"mostly_holds"}
     sure: Sure = "holds" if does_hold else "unclear" if not says_no else "depends" if yes else "fails"
-    return Look(label, sure, _("{yes} of {n} say so").format(yes=yes, n=n), agrees=True if sure == "fails" else None)
+    return Look(label, sure, _("{yes} of {n} say so", yes=yes, n=n), agrees=True if sure == "fails" else None)
 
 
 def _same_verdicts(name: str, same: int, n: int, table: str) -> Look:
@@ -392,47 +351,37 @@ def _same_verdicts(name: str, same: int, n: int, table: str) -> Look:
 
 
 def _other_samples(data: DeckData) -> Iterator[Look]:
+    """Whether the verdicts of each model are the same on each text, and in each sample."""
     for name, column, table in ((_("Second text"), "corpus_id", "corpora"), (_("Second sample"), "seed", "runs")):
-        yield _second(name, data, column, table)
-
-
-def _second(name: str, data: DeckData, column: str, table: str) -> Look:
-    """Whether the verdicts of each model are the same on each text, or in each sample."""
-    by_model = data.text_runs.group_by("model_id", maintain_order=True).agg(
-        pl.col(column).n_unique().alias("n"), *(pl.col(f"verdict_{claim}").n_unique() for claim in CLAIMS)
-    )
-    several = by_model.filter(pl.col("n") > 1)
-    if several.is_empty():
-        return Look(name, "untested", slide_wording.untried_text(n_models(data.text_runs), data.text_runs))
-    same = several.filter(*(pl.col(f"verdict_{claim}") == 1 for claim in CLAIMS)).height
-    return _same_verdicts(name, same, several.height, table)
+        by_model = data.text_runs.group_by("model_id", maintain_order=True).agg(
+            pl.col(column).n_unique().alias("n"), *(pl.col(f"verdict_{claim}").n_unique() for claim in CLAIMS)
+        )
+        several = by_model.filter(pl.col("n") > 1)
+        same = several.filter(*(pl.col(f"verdict_{claim}") == 1 for claim in CLAIMS)).height
+        untried = Look(name, told=slide_wording.untried_text(n_models(data.text_runs), data.text_runs))
+        yield untried if several.is_empty() else _same_verdicts(name, same, several.height, table)
 
 
 def _decision(data: DeckData, sound: pl.DataFrame) -> Decision:
     """What is asked is what is recommended: numbers to rely on, then controls, then a question."""
     n, runs = n_models(data.text_runs), data.text_runs
     if sound.is_empty():
-        again = Option(_("Measure again on more text"), slide_wording.time_text(n, runs), _("numbers to rely on"))
-        return Decision(_("Nothing rests on numbers that a check vetoes"), (again, _stop()))
+        again = Option(_("Measure again on more text"), _("numbers to rely on"), slide_wording.time_text(n, runs))
+        return Decision(_("Nothing rests on numbers that a check vetoes"), (again, stop()))
     reasons = {key for claim in CLAIMS for key in sound[f"reasons_{claim}"].explode()}
     if reasons & OPEN_CONTROLS:  # of what a check vetoes no control tells anything
         n_passes = counted(N_CONTROLS * n_models(sound), "runs")
         time = slide_wording.time_text(n_passes, runs)
-        controls = Option(_("Measure controls"), time, _("whether training makes the shape"))
-        title = _("{n} control passes must still tell whether training makes the shape").format(n=n_passes)
-        return Decision(title, (controls, _pilot(data), _stop()))
+        controls = Option(_("Measure controls"), _("whether training makes the shape"), time)
+        title = _("{n} control passes must still tell whether training makes the shape", n=n_passes)
+        return Decision(title, (controls, _pilot(data), stop()))
     title = _("A question with a benchmark would decide; these numbers describe")
-    return Decision(title, (_pilot(data), _stop()))
-
-
-def _stop() -> Option:
-    return Option(_("Stop"), _("none"), _("no choice rests on these numbers"))
+    return Decision(title, (_pilot(data), stop()))
 
 
 def _pilot(data: DeckData) -> Option:
     """As many models as a test takes, those that were measured among them."""
     n = n_models(data.text_runs)
-    more = max(0, FEWEST_TEST - n)
-    time = slide_wording.time_text(more, data.text_runs) if more else _("scores only")
-    what = _("Register a pilot: {n} models, one benchmark").format(n=max(n, FEWEST_TEST))
-    return Option(what, time, _("related to scores or not"))
+    what = _("Register a pilot: {n} models, one benchmark", n=max(n, FEWEST_TEST))
+    time = slide_wording.time_text(FEWEST_TEST - n, data.text_runs) if n < FEWEST_TEST else _("scores only")
+    return Option(what, _("related to scores or not"), time)

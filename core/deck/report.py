@@ -126,7 +126,7 @@ def appendix(data: DeckData, slides: Sequence[StorySlide]) -> Iterator[StorySlid
         if data.comparison is not None:  # whose core slides tell readers apart by their loss
             yield make_slide("profiles", _("Profiles"), (), profiles(data, data.text_runs), ("layer_estimates",))
         yield from _values(data)
-        title = _("Quality checks of measurements: {n}").format(n=counted(data.text_runs.height, "runs"))
+        title = _("Quality checks of measurements: {n}", n=counted(data.text_runs.height, "runs"))
         table = check_table(data.checks, data.text_runs)
         yield make_slide("checks", title, (), table, ("run_checks",), data.text_runs)
         yield from _provenance(data)
@@ -151,8 +151,9 @@ def _method(data: DeckData) -> StorySlide:
             _("What is measured"),
         ),
         Statement(
-            _("{definition} Intervals: a jackknife over neighbouring windows.").format(
-                definition=wording.own_definition_text()
+            _(
+                "{definition} Intervals: a jackknife over neighbouring windows.",
+                definition=wording.own_definition_text(),
             ),
             _("Estimated dimension"),
         ),
@@ -180,7 +181,7 @@ def _glossary(data: DeckData, slides: Sequence[StorySlide]) -> Iterator[StorySli
     if used:
         yield from table_slides(
             "glossary",
-            _("What {n} words mean").format(n=counted(len(used), "glossary")),
+            _("What {n} words mean", n=counted(len(used), "glossary")),
             (Column(_("Word"), 0.24), Column(_("Meaning"), 0.76)),
             used,
         )
@@ -213,9 +214,10 @@ def _provenance(data: DeckData) -> Iterator[StorySlide]:
         for run in rows_of(data.text_runs, Run)
     ]
     protocols = data.runs.select("protocol", "protocol_hash").unique(maintain_order=True).rows()
-    key = _("Protocols: {protocols}. Workdim {code}; {libraries}.").format(
-        protocols=_(", ").join(f"{protocol} {hash_}" for protocol, hash_ in protocols[:4]),
-        code=", ".join(sorted(set(data.runs["code_version"]))[:3]),
+    key = _(
+        "Protocols: {protocols}. Workdim {code}; {libraries}.",
+        protocols=[f"{protocol} {hash_}" for protocol, hash_ in protocols[:4]],
+        code=sorted(set(data.runs["code_version"]))[:3],
         libraries=_versions(data.runs),
     )
     yield from table_slides(
@@ -279,32 +281,23 @@ def _options_text(config: str) -> str:
 def _sql(data: DeckData) -> StorySlide:
     """Queries that give the same numbers from the warehouse, each one SELECT, as `workdim sql` takes it."""
     if data.plan is not None:
-        statement = f"SELECT * FROM plan_outcomes WHERE plan_id = {sql_strings([data.plan.plan.plan_id])}"
-        return make_slide("sql", _("Queries that give the same numbers"), [Statement(statement)])
-    condition = f"right(run_id, 8) IN ({sql_strings([run_id[-8:] for run_id in ids_of(data.text_runs)])})"
-    if data.pilot_id is not None:
-        condition = f"run_id IN (SELECT run_id FROM pilot_runs WHERE pilot_id = '{data.pilot_id}')"
-    statements = [
-        Statement(
-            "SELECT run_id, inner_max, inner_max_layer, final_dimension_pre_norm, verdict_rise, verdict_fall "
-            f"FROM run_summaries WHERE estimator = 'd2' AND cloud = 'one_per_type' AND {condition}",
-            _("Dimensions and verdicts"),
-        ),
-        Statement(
-            "SELECT layer, value, lower, upper FROM layer_estimates WHERE estimator = 'd2' AND cloud = 'one_per_type' "
-            f"AND transform = 'centred' AND state = 'residual' AND {condition} ORDER BY run_id, layer",
-            _("Profiles"),
-        ),
-        Statement(f"SELECT * FROM run_checks WHERE {condition}", _("Checks")),
-        Statement(f"SELECT * FROM run_controls WHERE {condition}", _("Controls")),
-    ]
-    benchmark = default_benchmark(data.scored, data.pilot)
-    if benchmark is not None:
-        scores = (
-            "SELECT repository, revision, value, std_error, source FROM scores "
-            f"WHERE benchmark = {sql_strings([benchmark['benchmark']])} AND metric = {sql_strings([benchmark['metric']])}"
-        )
-        statements.append(Statement(scores, _("Scores")))
+        queries = {"": f"plan_outcomes WHERE plan_id = {sql_strings([data.plan.plan.plan_id])}"}
+    else:
+        condition = f"right(run_id, 8) IN ({sql_strings([run_id[-8:] for run_id in ids_of(data.text_runs)])})"
+        if data.pilot_id is not None:
+            condition = f"run_id IN (SELECT run_id FROM pilot_runs WHERE pilot_id = '{data.pilot_id}')"
+        of_d2 = f"estimator = 'd2' AND cloud = 'one_per_type' AND {condition}"
+        of_profile = "transform = 'centred' AND state = 'residual'"
+        queries = {
+            _("Dimensions and verdicts"): f"run_summaries WHERE {of_d2}",
+            _("Profiles"): f"layer_estimates WHERE {of_profile} AND {of_d2} ORDER BY run_id, layer",
+            _("Checks"): f"run_checks WHERE {condition}",
+            _("Controls"): f"run_controls WHERE {condition}",
+        }
+        if benchmark := default_benchmark(data.scored, data.pilot):
+            named = (f"{column} = {sql_strings([benchmark[column]])}" for column in ("benchmark", "metric"))
+            queries[_("Scores")] = f"scores WHERE {' AND '.join(named)}"
+    statements = [Statement(f"SELECT * FROM {query}", label) for label, query in queries.items()]
     return make_slide("sql", _("Queries that give the same numbers"), statements)
 
 
@@ -340,7 +333,7 @@ def _values(data: DeckData) -> Iterator[StorySlide]:
     key = [_("In brackets: 95 % intervals."), _("{text}.", text=verdict_legend_text()), *_match_key(data)]
     if any(map(is_vetoed, rows_of(data.text_runs, Run))):
         key.append(wording.veto_mark_text())
-    title = _("All values (d2, N={size})").format(size=wording.size_range(data.n_points))
+    title = _("All values (d2, N={size})", size=wording.size_range(data.n_points))
     yield from table_slides(
         "values",
         title,
@@ -397,5 +390,5 @@ def _score_text(row: ScoredRun) -> str:
 
 def _match_key(data: DeckData) -> list[str]:
     matches = set(data.scored["score_match"])
-    marks = _(", ").join(translated(told) for match, told in MATCHES.items() if match in matches)
-    return [_("Scores: {marks}.").format(marks=marks)] if marks else []
+    marks = [translated(told) for match, told in MATCHES.items() if match in matches]
+    return [_("Scores: {marks}.", marks=marks)] if marks else []

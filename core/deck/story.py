@@ -56,9 +56,8 @@ class Table:
         """For screen readers, which then read its cells: what it is a table of."""
         names = [row[0] for row in self.rows if isinstance(row, tuple)]
         more = ["…"] if len(names) > MOST_NAMED else []
-        return _("Table of {columns}: {names}.").format(
-            columns=_(", ").join(column.title for column in self.columns), names=_(", ").join(names[:MOST_NAMED] + more)
-        )
+        columns = [column.title for column in self.columns]
+        return _("Table of {columns}: {names}.", columns=columns, names=names[:MOST_NAMED] + more)
 
 
 Visual = Chart | Table | Blocks | Gallery

@@ -8,10 +8,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from core.locale import _
-from core.wording.labels import with_interval
+from core.sources import counted
+from core.wording.labels import joined_sentences, with_interval
 
 Mark = Literal["none", "circle", "open", "diamond", "triangle", "down", "hollow", "square", "plus", "dash"]
 """`hollow` is an empty triangle."""
@@ -358,3 +359,15 @@ class Gallery:
     charts: tuple[Chart, ...]
     alternative: str
     key: str = ""
+
+
+Drawing = TypeVar("Drawing", Chart, Gallery)
+
+
+def told_drawn(picture: Drawing, total: int, source: str) -> Drawing:
+    """The picture of models, with how many of `total` it has room for, where that is not all; `source` holds them."""
+    n = counted(len(picture.charts if isinstance(picture, Gallery) else picture.y.labels), source)
+    if n == total:
+        return picture
+    drawn = _("Drawn: {n} of {total} models.", n=n, total=total)
+    return replace(picture, key=joined_sentences((drawn, picture.key)))

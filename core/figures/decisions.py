@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from typing import Any
 
 import polars as pl
 
 from core.analysis import claims as claim_analysis
-from core.analysis.criteria import Candidate, Cost, CriterionValue, ResolvedCriterion
+from core.analysis.criteria import Cost, CriterionValue, ResolvedCriterion
 from core.analysis.decision import AMOUNTS, Decision
 from core.analysis.relation import Relation
 from core.figures.chart import (
@@ -26,6 +27,7 @@ from core.figures.chart import (
     marked_series,
     round_axis,
     row_chart,
+    told_drawn,
     whole_step,
     x_ends,
     y_ends,
@@ -34,7 +36,7 @@ from core.figures.text import wrap_text
 from core.locale import _
 from core.pilots.saved import Assumptions
 from core.questions.generality import OrderTable, OverTasks, PooledRelation, ShrunkCoefficient
-from core.sources import shown, stated
+from core.sources import counted, shown, stated
 from core.tables import RunClaimRow, ids_of
 from core.tables.sourced import rows_of
 from core.wording import decisions as decision_wording
@@ -202,7 +204,11 @@ def first_chart(decision: Decision) -> Chart | None:
         values = [(100 * share, share_text(share)) for share in decision.shares_first]
         x = Axis(_("How often each is first (%)"), 0, 100, 25)
     points = [Point(value, 0, name=name, told=told) for name, (value, told) in zip(names, values, strict=True)]
-    return row_chart(x, points[:MOST_ROWS]) if points else None
+    return _first_rows(x, points) if points else None
+
+
+def _first_rows(x: str | Axis, points: Sequence[Point], **more: Any) -> Chart:
+    return told_drawn(row_chart(x, points[:MOST_ROWS], **more), counted(len(points), "rule_choices"), "rule_choices")
 
 
 def _names_as_in_texts(decision: Decision) -> list[str]:
@@ -213,23 +219,22 @@ def _names_as_in_texts(decision: Decision) -> list[str]:
     return names
 
 
-def criterion_chart(decision: Decision, k: int, assumed: Assumptions, name: str) -> tuple[Chart, Candidate] | None:
-    """The values of one criterion, called `name`, with their intervals, best on top, and whose the best is; None without."""
+def criterion_chart(decision: Decision, k: int, assumed: Assumptions, name: str) -> Chart | None:
+    """The values of one criterion, called `name`, with their intervals, best on top; None without."""
     question = decision.criteria[k]
-    title = criterion_title(question, assumed, name)
-    names = _names_as_in_texts(decision)
     found = [
-        (model, one, value) for model, one in zip(names, decision.candidates, strict=True) if (value := one.values[k])
+        (model, value)
+        for model, one in zip(_names_as_in_texts(decision), decision.candidates, strict=True)
+        if (value := one.values[k])
     ]
-    found.sort(key=lambda row: row[2].value, reverse=question.higher_is_better)
     points = []
-    for model, _one, value in found[:MOST_ROWS]:
+    for model, value in sorted(found, key=lambda row: row[1].value, reverse=question.higher_is_better):
         lower, middle, upper = scaled(question, value)
         ends = (None, None) if lower == upper else (lower, upper)
         told = decision_wording.interval_text(question.criterion.of, value, assumed)
         points.append(Point(middle, 0, None, None, *ends, model, told))
-    chart = row_chart(title, points, is_reversed=not question.higher_is_better)
-    return (chart, found[0][1]) if points else None
+    title = criterion_title(question, assumed, name)
+    return _first_rows(title, points, is_reversed=not question.higher_is_better) if points else None
 
 
 # --- the rise by each method ------------------------------------------------------------------------------------

@@ -52,14 +52,13 @@ def dimension_axis(answer: Answer) -> str:
     )
 
 
-def score_axis(answer: Answer, name: str = "") -> str:
-    """`arc_easy (acc, 0-shot) [%]`, without the unit where the metric is called like it; says when lower is better. `name`: a
-    shorter one of the benchmark."""
+def score_axis(answer: Answer) -> str:
+    """`arc_easy (acc, 0-shot) [%]`, without the unit where the metric is called like it; says when lower is better."""
     population = answer.population
     units = population.rows["unit"].drop_nulls().to_list()
     unit = "%" if units[:1] == ["percent"] else wording.unit_name(units[0] if units else "")
     is_new = unit and unit != wording.metric_name(population.benchmark["metric"] if population.benchmark else "")
-    name = name or benchmark_name(answer)
+    name = benchmark_name(answer)
     title = f"{name} [{unit}]" if is_new else name
     return (
         _("{title} (lower is better, and stands higher)", title=title)

@@ -490,7 +490,7 @@ def comparison_columns(comparison: Comparison) -> dict[str, Callable[[ComparedMo
         _("Model"): lambda model: names[model.run.run_id],
         _("Bits per byte"): lambda model: loss_text(model.loss),
         _("Largest inner dimension, {points}", points=points): dimension_text,
-        _("N (points)"): lambda model: "–" if model.dimension is None else f"{model.dimension.n_points:,}",
+        _("N (points)"): lambda model: "–" if model.dimension is None else shown(model.dimension.n_points, ","),
     }
 
 

@@ -227,8 +227,8 @@ def test_in_safety_critical_use_the_answer_itself_is_another():
     # whatever was found, asked is what the title says
     for scores, use_class in ((answers.falling(), "safety_critical"), (answers.unrelated(24), "scarce_data")):
         found = pilot_board.pilot_board(of_pilot(24, scores, "en", use_class=use_class)).decision
-        assert found.options[0].what == "Test it on the task"
-        assert found.options[-1].outcome == "the model in use stays"
+        assert found.options[0].what == "Test it on your own task"
+        assert found.options[-1].what == "Stop"
     plain = build_story(of_pilot(24, answers.falling()[::-1], "en"))
     assert plain.title.startswith("Against the expectation, larger dimension")
 
@@ -256,7 +256,7 @@ def test_what_cannot_be_made_is_no_check_left_undone():
     slides = {slide.key: slide for slide in story_of("cannot_tell", "en").slides}
     marks = {row[0]: row[1] for row in slides["looks"].visual.rows}
     assert marks["Equal size"] == marks["Families left out"] == "– not possible" and "untested" in marks["Controls"]
-    assert slides["looks"].title == "Possible cross-checks not made: 4 of 5"
+    assert slides["looks"].title == "1 of 5 possible cross-checks made, none contradicts the answer"
     assert "size" not in slides["options"].visual.key
     found = pilot_board.pilot_board(data_of("not_related", "en")).decision
     assert "could still say otherwise" in found.title and found.options[0].what == "Measure what is untested"
@@ -423,11 +423,9 @@ def test_models_that_do_not_compare_are_not_ordered():
     drawn_together = [any(slide.key == "evidence" for slide in story.slides) for story in told.values()]
     assert drawn_together == [False, True, True], "one axis would compare what does not compare"
     assert titles == [
-        ("The dimensions of these 3 models do not compare", UNORDERED),
-        ("2 of 3 models have dimensions that compare", UNORDERED),
-        ("The dimensions of these 3 models compare on words only", UNORDERED),
+        (f"On token types, {n} of 3 models have dimensions that compare", f"3 models side by side, {n} comparable")
+        for n in (0, 2, 2)
     ]
-    assert told[2].slides[0].statements[1].text == "models whose dimensions compare on token types"
     assert any(
         "on one point per word alone, because they differ in: tokenizer" in text for text in told[2].slides[0].speech
     )
@@ -440,30 +438,25 @@ def test_models_that_do_not_compare_are_not_ordered():
 def test_encoders_of_two_tokenizers_compare_on_words_alone():
     pair = (Model("one", kind="encoder"), Model("two", kind="encoder", tokenizer_hash="tok9"))
     told = of_models(*pair)
-    assert build_story(told).title == "The dimensions of these 2 models compare on words only"
+    assert build_story(told).title == "On token types, 0 of 2 models have dimensions that compare"
     assert apart_text(comparability(*records(told.text_runs, Run))).startswith(
         "Their dimensions compare on one point per"
     )
-
-
-UNORDERED = "3 models side by side, not all comparable"
 
 
 def test_models_compare_beside_a_larger_group_of_vetoed_ones_and_in_one_number_format():
     vetoed = [Model(f"v{n}", tokenizer_hash="tok9", worst_check="veto") for n in range(4)]
     sound = [Model(f"s{n}", peak=60.0 + 20 * n) for n in range(3)]
     told = build_story(of_models(*sound, *vetoed))
-    assert told.title == "3 models: s0 spreads least, s2 most; none is thereby better"
+    assert told.title == "3 models, from s0 (60) to s2 (100): none is thereby better"
     assert told.slides[-1].title.startswith("27 control passes"), "of what is vetoed no control tells anything"
     other_format = build_story(of_models(*sound[:2], replace(sound[2], dtype="bfloat16")))
-    assert other_format.title == "2 of 3 models have dimensions that compare"
-    alike = build_story(of_models(*(replace(one, peak=60.0 + n) for n, one in enumerate(sound))))
-    assert alike.title == "3 models: intervals overlap, none spreads more for certain"
+    assert other_format.title == "On token types, 2 of 3 models have dimensions that compare"
 
 
 def test_what_judges_rise_and_fall_changes_no_answer_about_heights():
     (looks,) = [slide for slide in story_of("two_models", "en").slides if slide.key == "looks"]
-    assert looks.title == "Cross-checks that leave the shape open: Rise by other methods"
+    assert looks.title == "Cross-checks that differ: Rise by other methods"
 
 
 def test_where_no_model_meets_a_rule_its_models_are_shown_once_and_a_threshold_is_what_is_asked():
@@ -568,7 +561,7 @@ def test_a_plan_asks_for_what_its_price_allows(changes, title, asked):
 
 def test_a_choice_names_no_best_where_two_are_alike_and_counts_whom_it_left_behind():
     unsure = build_story(of_rule("en", {"a": (61.0, None), "b": (62.0, None), "c": (62.0, None)}))
-    title = "score in arc_easy: the first two are not told apart; by weighted mean b leads"
+    title = "score in arc_easy weighs most, 75 %; by weighted mean b leads"
     assert [slide.title for slide in unsure.slides if slide.key == "evidence"] == [title]
     only = of_rule("en", {"a": (61.0, 1.0), "b": (90.0, 1.0)}, (Criterion("score", weight=3.0, at_least=80.0),))
     assert build_story(only).slides[-1].title == "Best of 2 by the rule: a pilot decides on b"
@@ -591,7 +584,7 @@ def test_a_price_stands_beside_the_blocks_that_it_is_of():
     assert found.how_sure == "holds", "that nothing may go: an ability that falls too makes that no less sure"
     assert found.answer.statements == (), "what is not to go saves nothing"
     unsure = plan_board.plan_board(plan_data(layer_plan(budget=0.009), cases.DAY))
-    assert (unsure.how_sure, unsure.decision.title) == ("unclear", "Whether a block can go is unclear")
+    assert (unsure.how_sure, unsure.decision.title) == ("unclear", "Keep all 8 blocks until a better set is found")
 
 
 def test_what_speaks_against_a_plan_is_what_its_first_picture_shows():
@@ -630,7 +623,7 @@ def test_a_healed_plan_is_held_against_published_choices_as_it_was_before_healin
 def test_right_answers_change_in_points_where_the_title_says_so():
     shown = plan_board.plan_board(plan_data(layer_plan(), cases.DAY)).compared
     assert shown.visual.rows[0][2:] == ("90 %", "80 %", "-10.0 [-12.0, -8.0] points")
-    assert shown.title == "Breaks first: copying words, from 90 % to 80 % of right answers"
+    assert shown.title == "Breaks first: copying words, -10.0 [-12.0, -8.0] points"
     assert shown.visual.rows[1][2:] == ("20.1", "21.1", "5 % [4 %, 6 %] harder")
 
 
@@ -749,24 +742,17 @@ def test_of_two_models_on_one_text_the_deck_tells_first_which_reads_it_better():
     assert story.slides[-1].visual.rows[0][0].startswith("Test it on your own task")
     assert [slide.key for slide in story.slides] == ["answer", "compared", "options"], "shapes choose no reader"
     table = story.slides[1].visual
-    assert table.columns[3].title == "Largest inner dimension, one per word"
-    assert table.rows[0][3].startswith("117 ["), "of words, as the verb compare tells, where of types it is 106"
+    assert table.columns[2].title == "Largest inner dimension, one per word"
+    assert table.rows[0][2].startswith("117 ["), "of words, as the verb compare tells, where of types it is 106"
     assert any("1.10 [1.01, 1.19], is more than chance" in text for _place, text in texts_of(answer))
     assert [one.text for one in numbers_of(story, "r") if one.source_table is None] == []
 
 
-def test_two_readers_stand_with_their_sizes_and_no_better_one_is_named_where_reading_does_not_tell():
+def test_two_readers_stand_with_their_sizes():
     read = two_readers()
-    titles = []
-    for windows in (read.windows, read.windows.with_columns(bits=pl.col("bits") - 108 * (pl.col("run_id") == "r-two"))):
-        runs = read.runs.with_columns(parameters=pl.when(run_id="r-one").then(135_000_001).cast(pl.Int64))
-        made = replace(read, runs=runs, windows=windows)
-        slides = {slide.key: slide for slide in build_story(deck_data(ReportedRuns(made), cases.DAY)).slides}
-        titles.append(slides["compared"].title)
-    assert titles == [
-        "one reads better than two; million parameters: 135 and –",
-        "Reading does not tell one and two apart; million parameters: 135 and –",
-    ]
+    runs = read.runs.with_columns(parameters=pl.when(run_id="r-one").then(135_000_001).cast(pl.Int64))
+    slides = build_story(deck_data(ReportedRuns(replace(read, runs=runs)), cases.DAY)).slides
+    assert [slide.title for slide in slides if slide.key == "compared"] == ["Million parameters: one 135, two –"]
 
 
 def test_an_axis_does_not_reach_for_a_state_that_is_not_drawn():
