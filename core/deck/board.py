@@ -14,7 +14,7 @@ import polars as pl
 
 from core.deck import layout
 from core.deck.deck_data import DeckData
-from core.deck.story import Column, Row, Statement, StorySlide, Table, Visual, cleaned
+from core.deck.story import Row, Statement, StorySlide, Table, Visual, cleaned
 from core.locale import _, translated
 from core.registry.checks import VERDICTS
 from core.registry.protocols import find_protocol, n_control_passes
@@ -74,8 +74,6 @@ class Decision:
     """Of the last slide."""
     options: tuple[Option, ...]
     """What is to be decided between; the first is recommended."""
-    advice: str = ""
-    """The same in the title of a pilot's answer, where it is neither to choose by score nor to adopt nothing."""
 
 
 @dataclass(frozen=True)
@@ -150,11 +148,11 @@ def five_slides(data: DeckData, board: Board, runs: pl.DataFrame | None) -> Iter
             yield layout.shorten_for_page(slide, layout.OWN_PAGE)
 
 
-def table_of_models(columns: tuple[Column, ...], rows: Sequence[Row], source: str, *key: str) -> Table:
+def table_of_models(titles: Sequence[str], rows: Sequence[Row], source: str, *key: str) -> Table:
     """As many rows as have room, and below them how many have none; `source` holds them."""
     more = counted(len(rows) - MOST_ROWS, source)
     left_out = [_("{n} more: appendix.", n=more)] if more > 0 else []
-    return Table(columns, tuple(rows[:MOST_ROWS]), joined_sentences([*key, *left_out]))
+    return layout.table_of(titles, rows[:MOST_ROWS], joined_sentences([*key, *left_out]))
 
 
 def controls_look(outcomes: pl.Series, n: int, runs: pl.DataFrame) -> Look:
@@ -222,8 +220,8 @@ def _looks_panel(board: Board) -> Panel:
         title = _("{n} of {total} possible cross-checks made, none contradicts the answer", n=n, total=total)
     return Panel(
         title,
-        Table(
-            (Column(_("Cross-check"), 0.25), Column(_("Result"), 0.23), Column(_("What it says"), 0.52)),
+        layout.table_of(
+            (_("Cross-check"), _("Result"), _("What it says")),
             tuple((look.name, marked(look), look.told or "–") for look in board.looks),
             board.judged or _("Marks: does the answer of slide 1 hold?"),
         ),
@@ -240,7 +238,7 @@ def _options_panel(board: Board) -> Panel:
     key = _("Not tested: {what}.", what=untested) if untested else ""
     return Panel(
         board.decision.title,
-        Table((Column(_("Option"), 0.42), Column(_("Time"), 0.2), Column(_("What follows"), 0.38)), rows, key),
+        layout.table_of((_("Option"), _("Time"), _("What follows")), rows, key),
         say=(_("Times: as measured on this machine."),),
     )
 
@@ -276,16 +274,16 @@ def make_slide(
 
 
 def table_slides(
-    key: str, title: str, columns: tuple[Column, ...], rows: Sequence[Row], key_line: str = "", **sources: Any
+    key: str, title: str, titles: Sequence[str], rows: Sequence[Row], key_line: str = "", **sources: Any
 ) -> Iterator[StorySlide]:
     """A table over as many slides as it needs: `title (1/2)`, `title (2/2)`; tables, runs and `sources` are of each."""
-    filled = layout.paginate(
-        cleaned(tuple(rows)), columns, PAGE_POINTS, layout.BODY_HEIGHT - (PAGE_KEY_ROOM if key_line else 0.0)
-    )
+    table = layout.table_of(titles, cleaned(tuple(rows)), key_line)
+    room = layout.BODY_HEIGHT - (PAGE_KEY_ROOM if key_line else 0.0)
+    filled = layout.paginate(table.rows, table.columns, PAGE_POINTS, room)
     for number, page in enumerate(filled, start=1):
         numbered = title if len(filled) == 1 else title + f" ({number}/{len(filled)})"
-        table = Table(columns, tuple(page), key_line)
-        yield make_slide(key if number == 1 else f"{key}-{number}", numbered, (), table, **sources)
+        shown_here = replace(table, rows=tuple(page))
+        yield make_slide(key if number == 1 else f"{key}-{number}", numbered, (), shown_here, **sources)
 
 
 def check_table(checks: pl.DataFrame, runs: pl.DataFrame) -> Table:
@@ -299,13 +297,8 @@ def check_table(checks: pl.DataFrame, runs: pl.DataFrame) -> Table:
         .agg((pl.col("outcome") == outcome).sum().alias(told) for outcome, told in outcomes.items())
         .sort("vetoed", "warned", "check_name", descending=[True, True, False])
     )
-    return Table(
-        (
-            Column(_("Quality check"), 0.49),
-            Column(_("Passed"), 0.17, is_number=True),
-            Column(_("Warning"), 0.19, is_number=True),
-            Column(_("Veto"), 0.15, is_number=True),
-        ),
+    return layout.table_of(
+        (_("Quality check"), _("Passed"), _("Warning"), _("Veto")),
         tuple(
             (name("check", check), *(shown(derived(n, "run_checks", f"{check} {told}")) for told, n in found.items()))
             for check, found in ((row.pop("check_name"), row) for row in counts.iter_rows(named=True))

@@ -31,25 +31,9 @@ from core.figures.chart import Axis, Chart, Guide, Point, Series, Side, value_te
 from core.figures.text import CORNER, SIDES, Position, name_sides, shorten_to_width, spread_apart, text_width, wrap_text
 
 ACCENTS = [getattr(MSO_THEME_COLOR, f"ACCENT_{number}") for number in range(1, 7)]
-DASHES = (
-    MSO_LINE.SOLID,
-    MSO_LINE.DASH,
-    MSO_LINE.ROUND_DOT,
-    MSO_LINE.DASH_DOT,
-    MSO_LINE.LONG_DASH,
-    MSO_LINE.LONG_DASH_DOT,
-)
-MARKERS = {
-    "circle": XL_MARKER_STYLE.CIRCLE,
-    "open": XL_MARKER_STYLE.CIRCLE,
-    "diamond": XL_MARKER_STYLE.DIAMOND,
-    "triangle": XL_MARKER_STYLE.TRIANGLE,
-    "down": XL_MARKER_STYLE.TRIANGLE,
-    "hollow": XL_MARKER_STYLE.TRIANGLE,
-    "square": XL_MARKER_STYLE.SQUARE,
-    "plus": XL_MARKER_STYLE.PLUS,
-    "dash": XL_MARKER_STYLE.DASH,
-}
+DASHES = [MSO_LINE[name] for name in ("SOLID", "DASH", "ROUND_DOT", "DASH_DOT", "LONG_DASH", "LONG_DASH_DOT")]
+OF_SHAPE = {"open": "circle", "down": "triangle", "hollow": "triangle"}
+"""Marks that PowerPoint draws as another, filled or not."""
 LEFT, BOTTOM, TOP, RIGHT = layout.PLOT_MARGINS
 ROWS_TOP = 0.35
 """Inches above rows, for the names of guides."""
@@ -99,9 +83,9 @@ def draw_chart(slide: Slide, box: Box, chart: Chart, is_small: bool = False) -> 
     plot = _plot(box, chart, is_small)
     series, sides = _in_rows(chart, plot) if chart.y.is_ordered else (chart.series, _sides_of_names(chart, plot))
     # Longest series first: LibreOffice drops a series that stands before a longer one. Grey ones behind the others.
-    lines = sorted(series, key=lambda item: (-len(item.points), item.colour is not None))
     items: list[Series | Guide] = sorted(
-        [*chart.guides, *lines], key=lambda item: -2 if isinstance(item, Guide) else -len(item.points)
+        [*chart.guides, *series],
+        key=lambda item: (-2, False) if isinstance(item, Guide) else (-len(item.points), item.colour is not None),
     )
     kind, content = XL_CHART_TYPE.XY_SCATTER_LINES_NO_MARKERS, _Workbook(number_format="General")
     for item in items:
@@ -322,7 +306,10 @@ def _style_series(native_series: Any, line: Series, plot: _Plot, sides: Mapping[
     if line.mark == "none":
         marker.style = XL_MARKER_STYLE.NONE
     else:
-        marker.style, marker.size = MARKERS[line.mark], round(0.65 * plot.points)
+        marker.style, marker.size = (
+            XL_MARKER_STYLE[OF_SHAPE.get(line.mark, line.mark).upper()],
+            round(0.65 * plot.points),
+        )
         _set_colour(marker.format.line.color, line.colour)
         marker.format.line.width = Pt(1.5)
         if line.mark in ("open", "hollow"):

@@ -8,7 +8,7 @@ from core.analysis.criteria import ResolvedCriterion
 from core.analysis.decision import LEADING, SURE, track_record
 from core.deck.board import Board, Decision, Look, Option, Panel, Sure, stop, table_of_models, test_on_task
 from core.deck.deck_data import AskedRule, DeckData
-from core.deck.story import Column, Statement, Table
+from core.deck.story import Statement, Table, Visual
 from core.figures.decisions import criterion_chart, first_chart
 from core.locale import _
 from core.questions.choice import HARMFUL, Choice, PilotChoice
@@ -29,7 +29,8 @@ def choice_board(data: DeckData) -> Board:
     choice = data.choice.answer.choice
     decision = choice.decision
     number, meaning = _number(answer, choice)
-    evidence, chart = _evidence(asked, choice), first_chart(decision)
+    evidence = _evidence(asked, choice)
+    chart: Visual | None = first_chart(decision)
     if evidence and sum(one.share > 0 for one in decision.criteria) == 1:
         # Where one criterion alone weighs, its values say more than how often each model is first.
         evidence, chart = None, evidence.visual
@@ -162,21 +163,15 @@ def _model_table(asked: AskedRule, choice: Choice) -> Table:
     if decision.excluded and means:
         names = slide_wording.short_names_text([one.candidate.name for one in decision.excluded])
         key.append(_("Left out by the rule: {names}.", names=names))
-    share = 0.6 / len(weights)
-    columns = [
-        Column(
-            _(
-                "{name} ({share})",
-                name=_name(choice, decision.criteria[k], asked.bits),
-                share=share_text(decision.criteria[k].share),
-            ),
-            share,
-            is_number=True,
+    titles = [
+        _(
+            "{name} ({share})",
+            name=_name(choice, decision.criteria[k], asked.bits),
+            share=share_text(decision.criteria[k].share),
         )
         for k in weights
     ]
-    heads = (Column(_("Model"), 0.26), Column(_("Mean"), 0.14, is_number=True), *columns)
-    return table_of_models(heads, rows, "rule_choices", *key)
+    return table_of_models((_("Model"), _("Mean"), *titles), rows, "rule_choices", *key)
 
 
 # --- other ways of looking, and the decision -----------------------------------------------------------------------

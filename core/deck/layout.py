@@ -5,6 +5,7 @@ Lengths are in inches, letter sizes in points.
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,7 +13,7 @@ from functools import lru_cache
 from itertools import pairwise, zip_longest
 
 from core.deck.story import Column, Heading, Row, Statement, StorySlide, Table
-from core.figures.text import is_wide, unbroken, wrap_text
+from core.figures.text import is_wide, phrases, text_width, unbroken, wrap_text
 from core.locale import _
 
 Box = tuple[float, float, float, float]
@@ -86,12 +87,6 @@ def lines_needed(text: str, width: float, points: float) -> int:
     return sum(max(len(wrap_text(part, points, 72 * width)), 1) for part in text.split("\n"))
 
 
-@lru_cache(maxsize=20_000)
-def title_lines(text: str, width: float, points: float) -> int:
-    """Lines that a title takes, in bold."""
-    return len(wrap_text(text, points, 72 * TITLE_FILL * width, bold=True))
-
-
 def fitting_size(paragraphs: Sequence[str], box: Box, sizes: Sequence[float]) -> float:
     """The first of `sizes`, in descending order, at which the paragraphs fit in the box; else the last."""
     return next((points for points in sizes if text_height(paragraphs, box[2], points) <= box[3]), sizes[-1])
@@ -153,6 +148,26 @@ def title_in_lines(text: str, width: float, points: float) -> str:
 
 CELL_SIDE, CELL_EDGE = 0.08, 0.045
 """Inches left and right, above and below the text of a cell."""
+
+
+LONG = 13.0
+"""Letter sizes; of what is longer than that a column has a quarter, and so several lines."""
+NUMBERS = re.compile(r"[\d\s.,%±–−+()\[\]†*°-]+")
+
+
+def table_of(titles: Sequence[str], rows: Sequence[Row], key: str = "") -> Table:
+    """A table with columns as wide as their texts ask for; those of numbers are set to the right."""
+    of_columns = list(zip(*(row for row in rows if isinstance(row, tuple)), strict=True)) or [()] * len(titles)
+    wanted = []
+    for title, cells in zip(titles, of_columns, strict=True):
+        widest = max((text_width(cell, 1) for cell in cells), default=0.0)
+        longest_word = max(text_width(phrase, 1, bold=True) for phrase in phrases(title))
+        wanted.append(1 + max(longest_word, min(widest, LONG + (widest - LONG) / 4)))
+    columns = (
+        Column(title, width / sum(wanted), bool(cells) and all(map(NUMBERS.fullmatch, cells)))
+        for title, width, cells in zip(titles, wanted, of_columns, strict=True)
+    )
+    return Table(tuple(columns), tuple(rows), key)
 
 
 def row_height(row: Row, columns: Sequence[Column], points: float, width: float = TEXT_WIDTH) -> float:

@@ -26,7 +26,8 @@ from core.deck.board import (
     test_on_task,
 )
 from core.deck.deck_data import DeckData
-from core.deck.story import Column, Statement, Table, Visual
+from core.deck.layout import table_of
+from core.deck.story import Statement, Table, Visual
 from core.figures.scores import coefficient_chart, relation_chart
 from core.locale import _
 from core.questions.ranking_answer import Answer, RankedModel
@@ -48,7 +49,7 @@ def pilot_board(data: DeckData) -> Board:
     best = _best_text(data)
     return Board(
         answer=Panel(
-            slide_wording.pilot_title_text(data.case, data.pilot, answer, _total(data), decision.advice),
+            slide_wording.pilot_title_text(data.case, data.pilot, answer, _total(data)),
             picture or check_table(data.checks, data.text_runs),
             (Statement(best, _("Best by score")),) if best else (),
             say=(
@@ -162,8 +163,8 @@ def _progress_table(data: DeckData) -> Table:
     groups = ((_("Counting"), _sound(data.asked), Option("–", "")), *_lacking(data))
     names = [name for _group, of_group, _lack in groups for name in of_group]
     short = dict(zip(names, distinguishing_names(names), strict=True))
-    return Table(
-        (Column(_("Models"), 0.25), Column(_("Which models"), 0.4), Column(_("What is missing"), 0.35)),
+    return table_of(
+        (_("Models"), _("Which models"), _("What is missing")),
         tuple(
             (group, slide_wording.short_names_text([short[name] for name in of_group]), lack.what)
             for group, of_group, lack in groups
@@ -220,13 +221,7 @@ def _compared(data: DeckData) -> Panel | None:
     return Panel(
         _("{n} models side by side, best score first", n=counted(len(ordered), "scores")),
         table_of_models(
-            (
-                Column(_("Model"), 0.22),
-                Column(_("Score"), 0.22, is_number=True),
-                Column(_("Rank by score"), 0.17, is_number=True),
-                Column(_("Dimension"), 0.22, is_number=True),
-                Column(_("Rank by dimension"), 0.17, is_number=True),
-            ),
+            (_("Model"), _("Score"), _("Rank by score"), _("Dimension"), _("Rank by dimension")),
             [_model_row(model, name) for model, name in zip(ordered, names, strict=True)],
             "scores",
             *key,
@@ -364,7 +359,7 @@ def _decision(data: DeckData, looks: tuple[Look, ...]) -> Decision:
         title = _(
             "More models would tell, not cross-checks: {n} in all; until then, choose by score", n=relation.enough
         )
-        return Decision(title, (measure, leave), _("measure {n} more, until then choose by score", n=more))
+        return Decision(title, (measure, leave))
     if data.case == "hint":
         test = Option(_("Register it for unscored models"), _("a real test"), _time(max(FEWEST_TEST, n), data))
         return Decision(_("A hint decides nothing; a test on models without scores yet would"), (leave, test))
@@ -372,7 +367,7 @@ def _decision(data: DeckData, looks: tuple[Look, ...]) -> Decision:
     if data.case == "not_related":  # what could still say otherwise is measured first
         if untested:
             title = _("{n} models say choose by score; first measure what could still say otherwise", n=n)
-            return Decision(title, (*untested, leave), _("measure what is untested, then choose by score"))
+            return Decision(title, (*untested, leave))
         other = Option(_("Ask of models of another kind"), _("an answer for those"), _time(n, data))
         return Decision(_("{n} models were enough to tell", n=n), (leave, other))
     extend = Option(_("Extend to {n} other models", n=n), _("whether it holds there"), _time(n, data))
@@ -383,7 +378,7 @@ def _decision(data: DeckData, looks: tuple[Look, ...]) -> Decision:
     if data.case == "related_other_way":
         return Decision(_("Against the expectation: confirm it on other models first"), (extend, leave))
     adopt = Option(_("Adopt for shortlists"), _("the task still decides"))
-    return Decision(_("The dimension may shortlist; the task decides"), (adopt, extend, leave), _("shortlist by it"))
+    return Decision(_("The dimension may shortlist; the task decides"), (adopt, extend, leave))
 
 
 def _untested(data: DeckData, looks: tuple[Look, ...]) -> list[Option]:

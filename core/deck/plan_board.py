@@ -8,7 +8,8 @@ from dataclasses import replace
 from core.analysis import plans as plan_analysis
 from core.deck.board import Board, Decision, Look, Option, Panel, Sure, test_on_task
 from core.deck.deck_data import DeckData
-from core.deck.story import Column, Statement, Table, Visual
+from core.deck.layout import table_of
+from core.deck.story import Statement, Visual
 from core.figures.plans import block_row, harder_chart, harder_points, price_chart
 from core.locale import _
 from core.records import LayerPlan, text_budget
@@ -216,14 +217,8 @@ def _breaks(layer_plan: LayerPlan) -> Panel | None:
         title = _("The {n} test is not harmed beyond its error", "None of {n} tests is harmed beyond its error", n=n)
     return Panel(
         title,
-        Table(
-            (
-                Column(_("Test"), 0.25),
-                Column(_("Measured as"), 0.16),
-                Column(_("Whole model"), 0.13, is_number=True),
-                Column(after, 0.13, is_number=True),
-                Column(_("Change, 95 % interval"), 0.33, is_number=True),
-            ),
+        table_of(
+            (_("Test"), _("Measured as"), _("Whole model"), after, _("Change, 95 % interval")),
             tuple(cells),
             _("Perplexity: between how many next tokens the model hesitates, on average; less is better."),
         ),

@@ -93,10 +93,11 @@ def draw_slide(template: Template, story_slide: StorySlide, foot: str, is_core: 
 def _write_title(slide: Slide, text: str) -> None:
     """Writes the title in the size of the layout, or smaller if it would take three lines; Japanese breaks behind a phrase."""
     width = layout.TITLE_BOX[2]
-    points = next((p for p in layout.TITLE_SIZES if layout.title_lines(text, width, p) <= 2), layout.TITLE_SIZES[-1])
+    sizes = layout.TITLE_SIZES
+    points = next((p for p in sizes if layout.truncate(text, width, p, bold=True) == text), sizes[-1])
     frame: Any = slide.shapes.title
     frame.text_frame.text = layout.title_in_lines(text, width, points)
-    if points != layout.TITLE_SIZES[0]:
+    if points != sizes[0]:
         for run in frame.text_frame.paragraphs[0].runs:
             run.font.size = Pt(points)
 

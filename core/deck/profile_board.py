@@ -29,7 +29,8 @@ from core.deck.board import (
     test_on_task,
 )
 from core.deck.deck_data import DeckData
-from core.deck.story import Column, Statement, Table, Visual
+from core.deck.layout import table_of
+from core.deck.story import Statement, Visual
 from core.figures.chart import told_drawn
 from core.figures.decisions import rise_chart
 from core.figures.layer_profiles import MOST_CURVES, dimension_chart, profile_chart, profile_gallery
@@ -277,11 +278,11 @@ def _compared(data: DeckData, sound: pl.DataFrame) -> Panel | None:
         _("{n} models side by side, {compared} comparable", n=n, compared=n_compared),
         table_of_models(
             (
-                Column(_("Model"), 0.3),
-                Column(_("Largest inner dimension"), 0.22, is_number=True),
-                Column(_("After the last block"), 0.22, is_number=True),
-                Column(_("Rise, fall"), 0.12),
-                Column(_("Bits per byte, lower is better"), 0.14, is_number=True),
+                _("Model"),
+                _("Largest inner dimension"),
+                _("After the last block"),
+                _("Rise, fall"),
+                _("Bits per byte, lower is better"),
             ),
             [
                 (
@@ -305,10 +306,10 @@ def _readers(comparison: Comparison, sound: pl.DataFrame) -> Panel:
     cells = run_wording.comparison_columns(comparison)
     sizes = {run.run_id: run.parameters for run in rows_of(sound, Run)}
     told = {key: wording.number(None if size is None else size / 1e6) for key, size in sizes.items()}
-    columns = [Column(title, 0.2, is_number=True) for title in (*cells, _("Parameters (millions)"))]
+    titles = (*cells, _("Parameters (millions)"))
     rows = [(*(cell(one) for cell in cells.values()), told[one.run.run_id]) for one in comparison.by_loss]
     title = _("Million parameters: {models}", models=[Text("{} {}").format(row[0], row[-1]) for row in rows])
-    return Panel(title, Table((replace(columns[0], is_number=False), *columns[1:]), tuple(rows)))
+    return Panel(title, table_of(titles, rows))
 
 
 # --- other ways of looking, and what comes next -------------------------------------------------------------------

@@ -27,7 +27,7 @@ from core.deck.pilot_board import pilot_board
 from core.deck.plan_board import plan_board
 from core.deck.powerpoint import draw_deck
 from core.deck.profile_board import profile_board, profiles
-from core.deck.story import Column, Heading, Origin, Row, Statement, Story, StorySlide, numbers_of, texts_of
+from core.deck.story import Heading, Origin, Row, Statement, Story, StorySlide, numbers_of, texts_of
 from core.deck.template import Template
 from core.locale import N_, _, glossary, speaking, translated
 from core.pilots.saved import Recipe
@@ -180,22 +180,19 @@ def _glossary(data: DeckData, slides: Sequence[StorySlide]) -> Iterator[StorySli
     used = [terms[term] for term in TERMS if terms[term][0].lower() in said]
     if used:
         yield from table_slides(
-            "glossary",
-            _("What {n} words mean", n=counted(len(used), "glossary")),
-            (Column(_("Word"), 0.24), Column(_("Meaning"), 0.76)),
-            used,
+            "glossary", _("What {n} words mean", n=counted(len(used), "glossary")), (_("Word"), _("Meaning")), used
         )
 
 
 def _limits(data: DeckData) -> Iterator[StorySlide]:
-    columns = (Column(_("Question"), 0.31), Column(_("Why it is unclear"), 0.69))
+    titles = (_("Question"), _("Why it is unclear"))
     if data.plan is not None:
         rows: list[Row] = [(_("What limits this plan?"), line) for line in plan_wording.note_lines(data.plan.plan)]
     else:
         rows = list(limits(data.text_runs, data.against_controls, data.word_groups))
     if not rows:
         return
-    yield from table_slides("limits", _("What this deck cannot decide"), columns, rows)
+    yield from table_slides("limits", _("What this deck cannot decide"), titles, rows)
 
 
 # --- provenance ------------------------------------------------------------------------------------------------
@@ -223,13 +220,7 @@ def _provenance(data: DeckData) -> Iterator[StorySlide]:
     yield from table_slides(
         "provenance",
         _("Provenance"),
-        (
-            Column(_("Model and revision"), 0.34),
-            Column(_("Text and hash"), 0.22),
-            Column(_("Run"), 0.27),
-            Column(_("N"), 0.06, is_number=True),
-            Column(_("Format, device"), 0.11),
-        ),
+        (_("Model and revision"), _("Text and hash"), _("Run"), _("N"), _("Format, device")),
         rows,
         key,
         tables=("runs", "models", "corpora"),
@@ -266,9 +257,7 @@ def _plan_provenance(data: DeckData) -> Iterator[StorySlide]:
         (_("Program"), f"Workdim {plan.code_version}"),
         (_("Asked for"), shortened_name(_options_text(plan.config), 400)),
     ]
-    yield from table_slides(
-        "provenance", _("Provenance"), (Column(_("What"), 0.24), Column(_("Value"), 0.76)), rows, tables=("plans",)
-    )
+    yield from table_slides("provenance", _("Provenance"), (_("What"), _("Value")), rows, tables=("plans",))
 
 
 def _options_text(config: str) -> str:
@@ -308,73 +297,6 @@ def sql_strings(texts: Sequence[str]) -> str:
 
 # --- values -------------------------------------------------------------------------------------------------------
 
-
-def _values(data: DeckData) -> Iterator[StorySlide]:
-    """All dimensions, by comparison group."""
-    benchmark = default_benchmark(data.scored, data.pilot)
-    across = [group for group in data.word_groups if group.rows["tokenizer_hash"].n_unique() > 1]
-    groups = [*data.groups, *across]
-    rows: list[Row] = []
-    for group in groups:
-        if len(groups) > 1:
-            told = _("Across tokenizers, one point per word: {group}") if group.is_by_words else "{group}"
-            rows.append(Heading(Text(told).format(group=group_name(group))))
-        labels = run_labels(group.rows)
-        rows += [_value_row(data, run, labels[run.run_id], benchmark) for run in rows_of(group.rows, Run)]
-    columns = (
-        Column(_("Model"), 0.25),
-        Column(_("Largest inner dimension"), 0.13, is_number=True),
-        Column(_("At layer"), 0.1, is_number=True),
-        Column(_("Final, before the norm"), 0.13, is_number=True),
-        Column(_("Final, after the norm"), 0.13, is_number=True),
-        Column(_("Verdicts"), 0.07),
-        Column(_score_title(data, benchmark), 0.19, is_number=True),
-    )
-    key = [_("In brackets: 95 % intervals."), _("{text}.", text=verdict_legend_text()), *_match_key(data)]
-    if any(map(is_vetoed, rows_of(data.text_runs, Run))):
-        key.append(wording.veto_mark_text())
-    title = _("All values (d2, N={size})", size=wording.size_range(data.n_points))
-    yield from table_slides(
-        "values",
-        title,
-        columns,
-        rows,
-        wording.joined_sentences(key),
-        tables=("run_summaries", "scores"),
-        runs=data.text_runs,
-    )
-
-
-def _value_row(data: DeckData, run: Run, label: str, benchmark: dict | None) -> tuple[str, ...]:
-    after = run.final_dimension_post_norm
-    return (
-        label,
-        wording.interval_of(run, "inner_max"),
-        layer_text(run.inner_max_layer, run.n_layers),
-        wording.interval_of(run, "final_dimension_pre_norm"),
-        _("no final norm") if after is None else wording.interval_of(run, "final_dimension_post_norm"),
-        verdict_marks(run),
-        _score_cell(data, run.run_id, benchmark),
-    )
-
-
-def _score_title(data: DeckData, benchmark: dict | None) -> str:
-    if benchmark is None:
-        return _("Score")
-    title = row_benchmark_name(benchmark)
-    if data.pilot is None:
-        return title
-    is_met = data.pilot.benchmark.is_met_by(benchmark)
-    return _("{name}: {relation}", name=title, relation=_("registered") if is_met else _("exploratory"))
-
-
-def _score_cell(data: DeckData, run_id: str, benchmark: dict | None) -> str:
-    if benchmark is None:
-        return "–"
-    scores = filter_benchmark(data.scored, benchmark).filter(run_id=run_id).filter(pl.col("score_match") != "none")
-    return _("; ").join(dict.fromkeys(map(_score_text, rows_of(scores, ScoredRun)))) or "–"
-
-
 MATCHES = {
     "revision_not_stated": N_("† revision not stated"),
     "mapped": N_("* by an alias"),
@@ -383,12 +305,54 @@ MATCHES = {
 """What is said of scores that may belong to another revision or model; its first letter stands behind them."""
 
 
-def _score_text(row: ScoredRun) -> str:
-    told = MATCHES.get(row.score_match)
-    return with_error(row.score, row.score_std_error) + (f" {told[0]}" if told else "")
-
-
-def _match_key(data: DeckData) -> list[str]:
+def _values(data: DeckData) -> Iterator[StorySlide]:
+    """All dimensions, by comparison group, with the scores of one benchmark."""
+    score_title, scores = _("Score"), dict[str, dict[str, None]]()
+    if benchmark := default_benchmark(data.scored, data.pilot):
+        score_title = row_benchmark_name(benchmark)
+        if data.pilot is not None:
+            standing = _("registered") if data.pilot.benchmark.is_met_by(benchmark) else _("exploratory")
+            score_title = _("{name}: {relation}", name=score_title, relation=standing)
+        of_benchmark = filter_benchmark(data.scored, benchmark).filter(pl.col("score_match") != "none")
+        for row in rows_of(of_benchmark, ScoredRun):
+            mark = MATCHES.get(row.score_match, "")[:1]
+            told = Text("{} {}").format(with_error(row.score, row.score_std_error), mark).rstrip()
+            scores.setdefault(row.run_id, {})[told] = None
+    across = [group for group in data.word_groups if group.rows["tokenizer_hash"].n_unique() > 1]
+    groups = [*data.groups, *across]
+    rows: list[Row] = []
+    for group in groups:
+        if len(groups) > 1:
+            told = _("Across tokenizers, one point per word: {group}") if group.is_by_words else "{group}"
+            rows.append(Heading(Text(told).format(group=group_name(group))))
+        labels = run_labels(group.rows)
+        rows += [
+            (
+                labels[run.run_id],
+                wording.interval_of(run, "inner_max"),
+                layer_text(run.inner_max_layer, run.n_layers),
+                wording.interval_of(run, "final_dimension_pre_norm"),
+                wording.interval_of(run, "final_dimension_post_norm", _("no final norm")),
+                verdict_marks(run),
+                _("; ").join(scores.get(run.run_id, ["–"])),
+            )
+            for run in rows_of(group.rows, Run)
+        ]
+    titles = (
+        _("Model"),
+        _("Largest inner dimension"),
+        _("At layer"),
+        _("Final, before the norm"),
+        _("Final, after the norm"),
+        _("Verdicts"),
+        score_title,
+    )
+    key = [_("In brackets: 95 % intervals."), _("{text}.", text=verdict_legend_text())]
     matches = set(data.scored["score_match"])
-    marks = [translated(told) for match, told in MATCHES.items() if match in matches]
-    return [_("Scores: {marks}.", marks=marks)] if marks else []
+    if marks := [translated(told) for match, told in MATCHES.items() if match in matches]:
+        key.append(_("Scores: {marks}.", marks=marks))
+    if any(map(is_vetoed, rows_of(data.text_runs, Run))):
+        key.append(wording.veto_mark_text())
+    title = _("All values (d2, N={size})", size=wording.size_range(data.n_points))
+    told_below, tables = wording.joined_sentences(key), ("run_summaries", "scores")
+    yield from table_slides("values", title, titles, rows, told_below, tables=tables, runs=data.text_runs)

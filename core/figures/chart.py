@@ -6,7 +6,7 @@ Numbers are unrounded. How a renderer draws is its own matter; what is shown sta
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeVar
 
@@ -95,6 +95,11 @@ class Point:
     """What a click on it chooses."""
     is_first: bool = False
     """Its name finds its place before the others."""
+
+    def moved(self, change: Callable[[float], float]) -> Point:
+        """With another upright value, and the limits of it."""
+        lower, upper = (None if limit is None else change(limit) for limit in (self.lower, self.upper))
+        return replace(self, y=change(self.y), lower=lower, upper=upper)
 
     def intervals(self) -> list[tuple[tuple[float, float], tuple[float, float]]]:
         """Those that are known, across and upright, each from one end to the other."""
@@ -241,6 +246,24 @@ def marked_series(
     return Series(name, tuple(points), colour, False, mark, is_named=False, group=group)
 
 
+def mark_key(series: Iterable[Series]) -> str:
+    """What their marks mean: `● told apart, ○ cannot be told apart`."""
+    return _(", ").join(f"{MARKS[line.mark]} {line.name}" for line in series if line.name)
+
+
+def kinds_series(
+    kinds: Mapping[Any, tuple[str, Mark, int | None]], points: Iterable[tuple[Any, Point]]
+) -> list[Series]:
+    """Marks without a line: of each kind that has points its name, mark and colour."""
+    found = list(points)
+    of_kinds = {kind: [point for of, point in found if of == kind] for kind in kinds}
+    return [
+        marked_series(name, of_kinds[kind], colour, mark)
+        for kind, (name, mark, colour) in kinds.items()
+        if of_kinds[kind]
+    ]
+
+
 def scatter_chart(
     groups: Mapping[str, Sequence[Point]], x_title: str, y_title: str, alternative: str, key: str = ""
 ) -> Chart:
@@ -251,8 +274,7 @@ def scatter_chart(
         if points
     )
     x, y = round_axis(x_title, x_ends(series)), round_axis(y_title, y_ends(series))
-    keys = [f"{MARKS[line.mark]} {line.name}" for line in series if line.name]
-    return Chart(x, y, series, alternative, key=key or "   ".join(keys))
+    return Chart(x, y, series, alternative, key=key or mark_key(series))
 
 
 MOST_ROWS_TOLD = 8
@@ -299,8 +321,6 @@ class Block:
     is_removed: bool
     price: float | None = None
     """Rise of the loss without this block alone, nats per token; None where it was not priced."""
-    becomes: int | None = None
-    """Its number in the smaller model."""
     told: str = ""
     """The price as it is written."""
     shade: int = 3

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import html
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import plotly.graph_objects as go
+import plotly.io
 
 from core.figures.chart import Axis, Bars, Chart, Guide, Point, Series, point_text
 from core.figures.svg import LIGHT, Theme
@@ -368,20 +370,7 @@ def recolour(figure: go.Figure, theme: Theme) -> go.Figure:
     )
     pale = {translucent(old, part): translucent(new, part) for old, new in colours.items() for part in (BAND, BARS)}
     colours |= pale | {"white": theme.paper}
-    content = figure.to_plotly_json()
-    layout = content["layout"] | {
-        "template": template(theme),
-        "paper_bgcolor": theme.paper,
-        "plot_bgcolor": theme.paper,
-    }
-    return go.Figure(_replace_colours({"data": content["data"], "layout": layout}, colours))
-
-
-def _replace_colours(part: Any, colours: Mapping[str, str]) -> Any:
-    if isinstance(part, str):
-        return colours.get(part, part)
-    if isinstance(part, Mapping):
-        return {name: _replace_colours(value, colours) for name, value in part.items()}
-    if isinstance(part, list | tuple):
-        return [_replace_colours(value, colours) for value in part]
-    return part
+    quoted = "|".join(re.escape(f'"{old}"') for old in colours)
+    content = re.sub(quoted, lambda found: f'"{colours[found[0][1:-1]]}"', figure.to_json())
+    recoloured = plotly.io.from_json(content, skip_invalid=True)
+    return recoloured.update_layout(template=template(theme), paper_bgcolor=theme.paper, plot_bgcolor=theme.paper)

@@ -23,6 +23,7 @@ from core.figures.chart import (
     Point,
     Series,
     interval_chart,
+    kinds_series,
     log_axis,
     marked_series,
     round_axis,
@@ -66,7 +67,7 @@ def front_chart(decision: Decision, x: int, y: int, n_points: tuple[int, int], a
         "dominated": (_("dominated for sure"), "plus", None),
         "chosen": (_("first by the weighted mean"), "diamond", 1),
     }
-    groups: dict[str, list[Point]] = {kind: [] for kind in kinds}
+    drawn: list[tuple[str, Point]] = []
     for name, candidate, standing in zip(names, decision.candidates, decision.pareto, strict=True):
         readings = [reading for reading in (candidate.values[x], candidate.values[y]) if reading is not None]
         if len(readings) < 2:
@@ -90,14 +91,12 @@ def front_chart(decision: Decision, x: int, y: int, n_points: tuple[int, int], a
             "\n".join((name, *reversed(told), summary)),
             is_first=is_chosen,
         )
-        groups["chosen" if is_chosen else standing.status].append(point)
-    points = [point for group in groups.values() for point in group]
+        drawn.append(("chosen" if is_chosen else standing.status, point))
+    points = [point for _kind, point in drawn]
     weighing = {k for k, criterion in enumerate(decision.criteria) if criterion.share > 0}
     steps = _front_steps(points, *questions) if weighing == {x, y} else []
     series = [Series(_("front"), tuple(steps), None, is_named=False)] if len(steps) > 1 else []
-    series += [
-        marked_series(name, groups[kind], colour, mark) for kind, (name, mark, colour) in kinds.items() if groups[kind]
-    ]
+    series += kinds_series(kinds, drawn)
 
     def axis(k: int, values: Sequence[float], ends: Sequence[float | None]) -> Axis:
         """Amounts that differ much stand on a logarithmic one."""

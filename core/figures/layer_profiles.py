@@ -331,15 +331,13 @@ def short_names(runs: pl.DataFrame, longest: int = LONGEST_NAME) -> dict[str, st
     return dict(zip(labels, distinct_short_names(names, lambda name: shortened_name(name, longest)), strict=True))
 
 
-def profile_chart(estimates: pl.DataFrame, runs: pl.DataFrame, longest: int = LONGEST_NAME) -> Chart | None:
+def profile_chart(estimates: pl.DataFrame, runs: pl.DataFrame) -> Chart | None:
     """d2 over the layers, one coloured curve per run; None where no run has estimates.
 
     For more than MOST_CURVES runs, and for those whose dimensions do not compare, use `profile_gallery`.
     """
-    data, names = _curves(estimates, runs), short_names(runs, longest)
-    # Without the state after the norm, which is not drawn: the axis would reach for it.
-    curves = [replace(curve, name=names.get(curve.run_id, curve.name), post_norm=None) for curve in data.curves]
-    return layer_chart(replace(data, curves=curves), is_brief=True) if curves else None
+    data = _curves(estimates, runs, LONGEST_NAME)
+    return layer_chart(data, is_brief=True) if data.curves else None
 
 
 def profile_gallery(estimates: pl.DataFrame, runs: pl.DataFrame, is_one_scale: bool = True) -> Gallery | None:
@@ -350,33 +348,27 @@ def profile_gallery(estimates: pl.DataFrame, runs: pl.DataFrame, is_one_scale: b
     """
     ranked = runs.filter(pl.col("inner_max").is_not_null()).sort("inner_max", "run_id", descending=[True, False])
     chosen = ranked.filter(pl.col("run_id").is_in(_pick_evenly(ids_of(ranked), MOST_IN_GALLERY)))
-    whole = profile_chart(estimates, chosen, LONGEST_GALLERY_NAME)
-    if whole is None:
+    data = _curves(estimates, chosen, LONGEST_GALLERY_NAME)
+    if not data.curves:
         return None
-    across, up = (replace(axis, title="", step=axis.high - axis.low) for axis in (whole.x, whole.y))
+    whole = layer_chart(data, is_brief=True)
+    across = whole.x
     charts = []
-    for name in short_names(chosen, LONGEST_GALLERY_NAME).values():
-        pieces = [replace(line, colour=0) for line in whole.series if line.name == name]
-        points = [point for line in pieces for point in line.points]
-        if points:
-            title = Text("{}  {}").format(name, wording.number(max(point.y for point in points[1:-1] or points)))
-            if not is_one_scale:
-                up = round_axis("", y_ends(pieces), from_zero=True)
-                up = replace(up, step=up.high - up.low)
-            charts.append(Chart(across, replace(up, title=title), tuple(pieces), title))
-    key = _("Across: {across}, {low:g} to {high:g}; upright: {up}. Behind each name: its largest inner dimension.")
-    if not is_one_scale:
-        key = _(
-            "Across: {across}, {low:g} to {high:g}; upright: {up}, each on a scale of its own. "
-            "Behind each name: its largest inner dimension."
-        )
-    key = key.format(
-        across=whole.x.title,
+    for curve in data.curves:
+        alone = layer_chart(replace(data, curves=[curve]), is_brief=True)
+        up, inner = whole.y if is_one_scale else alone.y, curve.marks[1:-1] or curve.marks
+        title = Text("{}  {}").format(curve.name, wording.number(max(mark.value for mark in inner)))
+        x, y = (replace(axis, title=told, step=axis.high - axis.low) for axis, told in ((across, ""), (up, title)))
+        charts.append(replace(alone, x=x, y=y, alternative=title, key=""))
+    key = _(
+        "Across: {across}, {low:g} to {high:g}; upright: {up}. Behind each name: its largest inner dimension.",
+        across=across.title,
         low=derived(across.low, "layer_estimates", "first layer"),
         high=derived(across.high, "layer_estimates", "last layer"),
         up=whole.y.title,
     )
-    return Gallery(tuple(charts), whole.alternative, wording.joined_sentences((key, whole.key)))
+    own_scale = "" if is_one_scale else _("Each is on a scale of its own.")
+    return Gallery(tuple(charts), whole.alternative, wording.joined_sentences((key, own_scale, whole.key)))
 
 
 def _pick_evenly(ordered: Sequence[str], most: int) -> list[str]:
@@ -387,9 +379,10 @@ def _pick_evenly(ordered: Sequence[str], most: int) -> list[str]:
     return [ordered[round(place * (n - 1) / (most - 1))] for place in range(most)]
 
 
-def _curves(estimates: pl.DataFrame, runs: pl.DataFrame) -> ProfileData:
-    """The curves with the row of each number."""
-    profile_data = profile_points(estimates, runs, *PRIMARY)
+def _curves(estimates: pl.DataFrame, runs: pl.DataFrame, longest: int) -> ProfileData:
+    """The curves with short names and the row of each number, without the state after the norm, which is not drawn: the axis
+    would reach for it."""
+    data, names = profile_points(estimates, runs, *PRIMARY), short_names(runs, longest)
     settings = tuple(zip(("estimator", "cloud"), PRIMARY, strict=True))
 
     def read(mark: Mark, run_id: str) -> Mark:
@@ -399,8 +392,11 @@ def _curves(estimates: pl.DataFrame, runs: pl.DataFrame) -> ProfileData:
             mark, **{name: sourced(getattr(mark, name), Source("layer_estimates", name, key)) for name in columns}
         )
 
-    curves = [replace(curve, marks=[read(mark, curve.run_id) for mark in curve.marks]) for curve in profile_data.curves]
-    return replace(profile_data, curves=curves)
+    curves = [
+        replace(one, name=names[one.run_id], marks=[read(mark, one.run_id) for mark in one.marks], post_norm=None)
+        for one in data.curves
+    ]
+    return replace(data, curves=curves)
 
 
 def dimension_chart(runs: pl.DataFrame) -> Chart:
@@ -428,10 +424,8 @@ def difference_chart(
     for n, (name, rows) in enumerate(differences.items(), start=1):
         pieces = unbroken(rows)
         for piece in pieces:
-            ends = ([None if end is None else 100 * end for end in (row.lower, row.upper)] for row in piece)
-            points = (
-                Point(row.layer, 100 * row.share, lower, upper) for row, (lower, upper) in zip(piece, ends, strict=True)
-            )
+            shares = (Point(row.layer, row.share, row.lower, row.upper) for row in piece)
+            points = (point.moved(lambda share: 100 * share) for point in shares)
             colour = (colours or {}).get(name, n)
             series.append(Series(name, tuple(points), colour, is_banded=True, is_named=piece is pieces[-1]))
     y = round_axis(_("difference in %"), [0.0, *y_ends(series)])

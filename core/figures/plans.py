@@ -31,6 +31,7 @@ from core.figures.chart import (
     Point,
     Series,
     interval_chart,
+    kinds_series,
     log_axis,
     marked_series,
     round_axis,
@@ -57,28 +58,24 @@ def block_row(layer_plan: LayerPlan, removed: Collection[int], is_recommended: b
     """The blocks of the model; those of a set that is not recommended are told as tried or proposed, not as removed."""
     plan = layer_plan.plan
     prices = prices_alone(layer_plan.outcomes)
-    kept = [n for n in range(plan.n_layers) if n not in removed] if is_recommended else []
     known = {n: price for n, price in prices.items() if price is not None}
     told = {n: plan_wording.share_harder_text(price, in_cell=True) for n, price in known.items()}
     shades = {n: bisect_left(SHADED_FROM, plan_wording.share_harder(price)) for n, price in known.items()}
     row_of_blocks = tuple(
-        Block(
-            n,
-            n in removed,
-            prices.get(n),
-            kept.index(n) if n in kept else None,
-            told.get(n, ""),
-            shades.get(n, len(SHADED_FROM)),
-        )
+        Block(n, n in removed, prices.get(n), told.get(n, ""), shades.get(n, len(SHADED_FROM)))
         for n in range(plan.n_layers)
     )
+    removed_name = plan_wording.removed_name(plan, is_recommended)
     return Blocks(
         row_of_blocks,
         _("stays"),
-        plan_wording.removed_name(plan, is_recommended),
-        (
-            _("{n} blocks in a row; {blocks} go.") if is_recommended else _("{n} blocks in a row; marked: {blocks}.")
-        ).format(n=plan.n_layers, blocks=plan_wording.blocks_text(removed, plan.n_layers)),
+        removed_name,
+        _(
+            "{n} blocks in a row; {name}: {blocks}.",
+            n=plan.n_layers,
+            name=removed_name,
+            blocks=plan_wording.blocks_text(removed, plan.n_layers),
+        ),
         _("Block numbers from 0, and how much harder text is to predict without that one (dark: much).")
         if prices
         else _("Blocks are counted from 0, the first after the embedding."),
@@ -183,13 +180,7 @@ def _brief_chart(series: Sequence[Series], most: int, budget: float | None) -> C
 def _harder_series(line: Series) -> Series:
     """In percent; its name with the last number: `this plan: 3 %`."""
 
-    def harder(loss: float | None) -> float | None:
-        return None if loss is None else 100 * plan_wording.share_harder(loss)
-
-    points = tuple(
-        replace(one, y=100 * plan_wording.share_harder(one.y), lower=harder(one.lower), upper=harder(one.upper))
-        for one in line.points
-    )
+    points = tuple(one.moved(lambda loss: 100 * plan_wording.share_harder(loss)) for one in line.points)
     last = plan_wording.share_harder_text(line.points[-1].y)
     return replace(line, name=_("{name}: {relation}", name=line.name, relation=last), points=points)
 
@@ -209,14 +200,8 @@ def _price_axis(series: Sequence[Series], budget: float | None) -> Axis:
 def _within(series: Sequence[Series], low: float, high: float = math.inf) -> tuple[Series, ...]:
     """What lies below or above the ends of an axis at these."""
 
-    def end(value: float) -> float:
-        return min(max(value, low), high)
-
-    def moved(one: Point) -> Point:
-        lower, upper = (None if limit is None else end(limit) for limit in (one.lower, one.upper))
-        return replace(one, y=end(one.y), lower=lower, upper=upper)
-
-    return tuple(replace(line, points=tuple(map(moved, line.points))) for line in series)
+    points = ((one.moved(lambda value: min(max(value, low), high)) for one in line.points) for line in series)
+    return tuple(replace(line, points=tuple(moved)) for line, moved in zip(series, points, strict=True))
 
 
 def _price_points(rows: Sequence[PlanOutcomeRow], aside: float = 0.0) -> tuple[Point, ...]:
@@ -290,25 +275,26 @@ def harder_chart(rows: Sequence[PlanOutcomeRow], of_answers: bool) -> Chart | No
     """One row per text or probe with its 95 percent interval; at zero nothing is lost. None without rows."""
     title = _("right answers: change in points") if of_answers else _("rise of loss, nats per token")
     names, scale = list(dict.fromkeys(row.text for row in rows)), 100 if of_answers else 1
-    series = []
-    kinds: tuple[tuple[bool, str, Mark, int], ...] = (
-        (False, _("without the blocks"), "circle", 1),
-        (True, _("repaired"), "diamond", 2),
-    )
-    for is_healed, label, mark, colour in kinds:
-        points = [
+    kinds: dict[bool, tuple[str, Mark, int | None]] = {
+        False: (_("without the blocks"), "circle", 1),
+        True: (_("repaired"), "diamond", 2),
+    }
+    points = [
+        (
+            row.is_healed,
             Point(
                 scale * row.difference,
-                names.index(row.text) + (0.16 if is_healed else 0.0),
+                names.index(row.text) + (0.16 if row.is_healed else 0.0),
                 left=None if row.lower is None else scale * row.lower,
                 right=None if row.upper is None else scale * row.upper,
                 name=name("plan_text", row.text),
                 note=plan_wording.change_text(row),
-            )
-            for row in rows
-            if row.is_healed == is_healed and row.difference is not None
-        ]
-        series += [marked_series(label, points, colour, mark)] if points else []
+            ),
+        )
+        for row in rows
+        if row.difference is not None
+    ]
+    series = kinds_series(kinds, points)
     across = round_axis(title, [*x_ends(series), 0.0], most_steps=3)  # two stand side by side, behind long names
     return interval_chart(series, across, [Guide("", 0.0)]) if series else None
 

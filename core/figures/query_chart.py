@@ -21,7 +21,6 @@ FEW_VALUES = 12
 """Up to this number each whole number has a tick, because plotly would put some at halves."""
 _ORDERED = ("layer", "relative_depth", "depth", "n1", "n2", "k", "bin_lower", "layer_a")
 """Preferred columns for the x axis, in this order."""
-_VALUES = ("value", "inner_max", "working_dimension", "d2", "score", "bits_per_byte", "neighbour_overlap", "count")
 _LIMITS = ("lower", "upper", "std_error")
 """Endings of columns that limit a value."""
 
@@ -80,8 +79,7 @@ def default_choice(frame: pl.DataFrame) -> ChartChoice | None:
     times = [name for name, kind in frame.schema.items() if kind.is_temporal()]
     along = [name for name in _ORDERED if name in names and frame[name].n_unique() > 1] + times
     measured = [name for name in names if not frame[name].dtype.is_integer()]
-    values = [name for name in _VALUES if name in names]
-    values += [name for name in measured if not name.endswith(_LIMITS)] + measured + names
+    values = [name for name in measured if not name.endswith(_LIMITS)] + measured + names
     if along and (y := next((name for name in values if name != along[0]), None)):
         return ChartChoice("line", along[0], y, _series_column(frame, along[0], parts))
     if texts and frame.height <= MOST_BARS:
@@ -158,7 +156,7 @@ def query_figure(data: QueryChart) -> go.Figure:
     """
     choice = data.choice
     is_lying = data.x_is_text and choice.kind in ("bar", "scatter")
-    titles = _axis_title(choice.x), _("rows") if choice.y is None else _axis_title(choice.y)
+    titles = _label(choice.x), _("rows") if choice.y is None else _label(choice.y)
     figure = axes_figure(*(titles[::-1] if is_lying else titles))
     if not data.series:
         return with_message(figure, _("No row has both values."))
@@ -169,8 +167,7 @@ def query_figure(data: QueryChart) -> go.Figure:
         axis: dict[str, Any] = {"type": "category"}
         if len(names) <= _MOST_TICKS:
             short = distinct_short_names(names, lambda name: shortened_name(name, _LONGEST_TICK))
-            values, texts = (list(map(escape_label, one)) for one in (map(_shorten, names), short))
-            axis |= {"tickvals": values, "ticktext": texts}
+            axis |= {"tickvals": list(map(_label, names)), "ticktext": list(map(escape_label, short))}
         if is_lying:
             figure.update_yaxes(autorange="reversed", **axis)
         else:
@@ -183,7 +180,7 @@ def query_figure(data: QueryChart) -> go.Figure:
     if choice.colour is not None:
         # At the right, where many series scroll: above a picture that is this low they would take its place.
         place = {"orientation": "v", "yref": "paper", "y": 1, "x": 1.02, "maxheight": 1.0}
-        title = {"text": _axis_title(choice.colour), "font": {"size": 12}}
+        title = {"text": _label(choice.colour), "font": {"size": 12}}
         figure.update_layout(legend=place | {"title": title, "font": {"size": 11}})
     figure.update_layout(margin={"t": 30})
     return figure
@@ -191,7 +188,7 @@ def query_figure(data: QueryChart) -> go.Figure:
 
 def _draw(figure: go.Figure, kind: str, series: Series, number: int, is_lying: bool) -> None:
     colour, turn = COLOURS[number % len(COLOURS)], number // len(COLOURS)
-    x = [escape_label(_shorten(value)) if isinstance(value, str) else value for value in series.x]
+    x = [_label(value) if isinstance(value, str) else value for value in series.x]
     name = escape_label(shortened_name(series.name, _LONGEST_SERIES))
     places = {"x": series.y, "y": x, "orientation": "h"} if is_lying else {"x": x, "y": series.y}
     if kind == "line":
@@ -215,9 +212,5 @@ def _has_few_whole_values(data: QueryChart) -> bool:
     return all(type(value) is int for value in values) and max(values) - min(values) <= FEW_VALUES
 
 
-def _axis_title(column: str) -> str:
-    return escape_label(_shorten(column))
-
-
-def _shorten(text: str) -> str:
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+def _label(text: str) -> str:
+    return escape_label(shortened_name(text, _LONGEST))

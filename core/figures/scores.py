@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from operator import attrgetter
 
 import polars as pl
 
@@ -14,14 +15,14 @@ from core.analysis.differences import PairedComparison, QuestionSet, TextLoss
 from core.analysis.intervals import NORMAL_95
 from core.analysis.relation import MARGIN
 from core.figures.chart import (
-    MARKS,
     Axis,
     Chart,
     Guide,
     Mark,
     Point,
     interval_chart,
-    marked_series,
+    kinds_series,
+    mark_key,
     round_axis,
     row_chart,
     scatter_chart,
@@ -90,7 +91,7 @@ def relation_chart(answer: Answer) -> Chart | None:
         "base": (_("scores of base models, which test nothing"), "triangle", 1),
         "vetoed": (_("vetoed by a check"), "diamond", None),
     }
-    groups: dict[str, list[Point]] = {kind: [] for kind in kinds}
+    drawn: list[tuple[str, Point]] = []
     for model in reversed(answer.models):
         if model.dimension is None or model.score is None:
             continue
@@ -108,25 +109,21 @@ def relation_chart(answer: Answer) -> Chart | None:
             shortened_name(name, LONGEST_NAME),
             is_first=model.run_id in first,
         )
-        groups["vetoed" if model.is_vetoed else model.match].append(point)
-    series = [
-        marked_series(name, groups[kind], colour, mark) for kind, (name, mark, colour) in kinds.items() if groups[kind]
-    ]
-    if not series:
+        drawn.append(("vetoed" if model.is_vetoed else model.match, point))
+    if not drawn:
         return None
-    points = [point for line in series for point in line.points]
-    alternative = _("{n} models: dimension {low} to {high}, score {worst} to {best}; {numbers}.").format(
-        n=len(points),
-        low=number(min(point.x for point in points)),
-        high=number(max(point.x for point in points)),
-        worst=number(min(point.y for point in points)),
-        best=number(max(point.y for point in points)),
+    series = kinds_series(kinds, drawn)
+    across, up = ([end(point) for _kind, point in drawn] for end in (attrgetter("x"), attrgetter("y")))
+    alternative = _(
+        "{n} models: dimension {low} to {high}, score {worst} to {best}; {numbers}.",
+        n=len(drawn),
+        low=number(min(across)),
+        high=number(max(across)),
+        worst=number(min(up)),
+        best=number(max(up)),
         numbers=relation_text(answer.relation),
     )
-    key = [_("Bars: 95 % intervals.")]
-    marks = dict.fromkeys(f"{MARKS[line.mark]} {line.name}" for line in series)
-    if len(marks) > 1:
-        key.append(_(", ").join(marks))
+    key = [_("Bars: 95 % intervals."), *([mark_key(series)] if len(series) > 1 else [])]
     x = round_axis(dimension_axis(answer), x_ends(series))
     y = round_axis(score_axis(answer), y_ends(series))
     y = replace(y, is_reversed=answer.population.higher_is_better is False)
@@ -145,12 +142,8 @@ def coefficient_chart(answer: Answer) -> Chart | None:
         (_("models of equal size"), partial.r, partial.lower, partial.upper),
         (_("within families and sizes"), strata.rho, None, None),
     ]
-    for name, effect in (
-        (_("without one model"), relation.without_one),
-        (_("without one family"), relation.without_family),
-    ):
-        if effect is not None:
-            rows.append((name, relation.rho, effect.lowest, effect.highest))
+    moving = {_("without one model"): relation.without_one, _("without one family"): relation.without_family}
+    rows += [(name, relation.rho, effect.lowest, effect.highest) for name, effect in moving.items() if effect]
     if relation.error_lower is not None:
         rows.append((_("errors of measurement"), relation.rho, relation.error_lower, relation.error_upper))
     points = [
@@ -164,8 +157,9 @@ def coefficient_chart(answer: Answer) -> Chart | None:
         Guide(Text("+{:g}").format(MARGIN), MARGIN),
     ]
     title = _("Rank correlation; right of 0: larger dimension, better score")
-    key = _("Bars: 95 % intervals; where one is left out, the range. Not related: within ±{margin}.").format(
-        margin=shown(MARGIN, "g")
+    key = _(
+        "Bars: 95 % intervals; where one is left out, the range. Not related: within ±{margin}.",
+        margin=shown(MARGIN, "g"),
     )
     return row_chart(Axis(title, -1, 1, 0.5, 1), points, guides=guides, key=key)
 
@@ -197,31 +191,20 @@ def paired_chart(model_a: str, model_b: str, comparisons: Sequence[tuple[Questio
 
     `comparisons` come from `analysis.differences.compare_all_answers`.
     """
-    title = _("{a} minus {b}:\ndifference of means, 95 % interval")
-    groups: dict[bool, list[Point]] = {True: [], False: []}
+    kinds: dict[bool, tuple[str, Mark, int | None]] = {
+        True: (_("told apart"), "circle", 0),
+        False: (_("cannot be told apart"), "open", None),
+    }
+    drawn = []
     for place, (key, compared) in enumerate(comparisons):
         name = benchmark_label(key)
-        groups[compared.is_told_apart].append(
-            Point(
-                compared.difference,
-                place,
-                left=compared.lower,
-                right=compared.upper,
-                name=name,
-                note=f"{name}: {number(compared.difference)} (n={compared.n_common:,})",
-            )
-        )
-    series = (
-        marked_series(_("told apart"), groups[True]),
-        marked_series(_("cannot be told apart"), groups[False], None, "open"),
-    )
-    told = title.format(a=_short_model_name(model_a), b=_short_model_name(model_b))
-    return interval_chart(series, told, [Guide("", 0.0)], beside=[0.0])
-
-
-def _short_model_name(model: str) -> str:
-    """Without owner or folders, so that two names fit below a narrow figure."""
-    return model.rsplit("/", 1)[-1]
+        note = f"{name}: {number(compared.difference)} (n={compared.n_common:,})"
+        ends = (None, None, compared.lower, compared.upper)
+        drawn.append((compared.is_told_apart, Point(compared.difference, place, *ends, name, note=note)))
+    # Without owner or folders, so that two names fit below a narrow figure.
+    a, b = (model.rsplit("/", 1)[-1] for model in (model_a, model_b))
+    title = _("{a} minus {b}:\ndifference of means, 95 % interval", a=a, b=b)
+    return interval_chart(kinds_series(kinds, drawn), title, [Guide("", 0.0)], beside=[0.0])
 
 
 def with_kind(rows: pl.DataFrame) -> pl.DataFrame:
@@ -249,10 +232,14 @@ def windows_svg(
         points.append(Point(value, loss, *up, *across))
     passed = "" if run.pass_ == "text" else wording.control_name(run.pass_, run.model_seed)
     titles = [run.name, _("dimension and loss of windows"), passed]
-    details = _("Text {text}, protocol {protocol}, {n} windows. Bars: 95 % intervals.")
     caption = Caption(
         _(", ").join(filter(None, titles)),
-        details.format(text=run.corpus_name, protocol=run.protocol, n=len(points)),
+        _(
+            "Text {text}, protocol {protocol}, {n} windows. Bars: 95 % intervals.",
+            text=run.corpus_name,
+            protocol=run.protocol,
+            n=len(points),
+        ),
         _("Workdim, run {run}", run=run.run_id[:8]),
     )
     axes = {

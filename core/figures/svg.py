@@ -14,7 +14,7 @@ from itertools import groupby
 
 from core.figures.chart import Axis, Blocks, Chart, Gallery, Mark, Point, Series, point_text, value_text
 from core.figures.text import Position, name_baseline, name_sides, shorten_to_width, spread_apart, text_width, wrap_text
-from core.locale import _, spoken
+from core.locale import spoken
 from core.wording.labels import distinct_short_names
 
 FONT = "system-ui, 'Segoe UI', 'Noto Sans', 'Noto Sans CJK JP', 'Hiragino Sans', Meiryo, sans-serif"
@@ -40,6 +40,18 @@ DARK = Theme(
     "#0E1117", "#E6EAEE", "#A3AEB9", "#2B333C", ("#56B4E9", "#E69F00", "#2BBF8F", "#E6A0C4", "#D9C27E", "#B39DDB")
 )
 THEMES = {"light": LIGHT, "dark": DARK}
+
+
+CORNERS = {
+    "diamond": "0,-1.2 1.2,0 0,1.2 -1.2,0",
+    "square": "-0.9,-0.9 0.9,-0.9 0.9,0.9 -0.9,0.9",
+    "triangle": "0,-1.15 1.05,0.8 -1.05,0.8",
+    "hollow": "0,-1.15 1.05,0.8 -1.05,0.8",
+    "down": "0,1.15 1.05,-0.8 -1.05,-0.8",
+    "plus": "-.35,-1.1 .35,-1.1 .35,-.35 1.1,-.35 1.1,.35 .35,.35 .35,1.1 -.35,1.1 -.35,.35 -1.1,.35 -1.1,-.35 -.35,-.35",
+    "dash": "-1.1,-0.4 1.1,-0.4 1.1,0.4 -1.1,0.4",
+}
+"""Of marks that are no circles, as SVG writes them, of size 1 around 0."""
 
 
 @dataclass
@@ -82,25 +94,12 @@ class Drawing:
         """`open` and `hollow` ones show the paper."""
         x, y = position
         fill = self.theme.paper if mark in ("open", "hollow") else colour
-        style = f'fill="{fill}" stroke="{colour}" stroke-width="1.6"'
+        style = f'fill="{fill}" stroke="{colour}" stroke-width'
         if mark in ("circle", "open"):
-            self.parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{size:g}" {style}/>')
+            self.parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{size:g}" {style}="1.6"/>')
             return
-        up = [(0, -1.15), (1.05, 0.8), (-1.05, 0.8)]
-        corners = {
-            "diamond": [(0, -1.2), (1.2, 0), (0, 1.2), (-1.2, 0)],
-            "square": [(-0.9, -0.9), (0.9, -0.9), (0.9, 0.9), (-0.9, 0.9)],
-            "triangle": up,
-            "hollow": up,
-            "plus": [
-                *((-0.35, -1.1), (0.35, -1.1), (0.35, -0.35), (1.1, -0.35), (1.1, 0.35), (0.35, 0.35)),
-                *((0.35, 1.1), (-0.35, 1.1), (-0.35, 0.35), (-1.1, 0.35), (-1.1, -0.35), (-0.35, -0.35)),
-            ],
-            "dash": [(-1.1, -0.4), (1.1, -0.4), (1.1, 0.4), (-1.1, 0.4)],
-            "down": [(0, 1.15), (1.05, -0.8), (-1.05, -0.8)],
-        }[mark]
-        way = " ".join(f"{x + size * dx:.1f},{y + size * dy:.1f}" for dx, dy in corners)
-        self.parts.append(f'<polygon points="{way}" {style}/>')
+        at = f"translate({x:.1f} {y:.1f}) scale({size:g})"
+        self.parts.append(f'<polygon points="{CORNERS[mark]}" transform="{at}" {style}="{1.6 / size:.3g}"/>')
 
     def text(
         self,
@@ -414,7 +413,7 @@ def _name_points(plot: Plot, chart: Chart, size: float, right: float) -> None:
 # --- blocks and galleries --------------------------------------------------------------------------------------
 
 
-BLOCK_WIDTH = 44
+BLOCK_WIDTH, BLOCK_HEIGHT = 44, 58
 SHADES = (0.2, 0.4, 0.75, 1.0)
 """Opacity of a block by its shade."""
 
@@ -434,17 +433,11 @@ def _draw_blocks(drawing: Drawing, row_of_blocks: Blocks, size: float) -> float:
 
     drawing.box(4, 4, 12, 12, theme.curves[0])
     drawing.text((21, 15), row_of_blocks.kept_name, size)
-    x, top = 40 + text_width(row_of_blocks.kept_name, size), 28.0
+    x = 40 + text_width(row_of_blocks.kept_name, size)
     mark_removed(x, 4, 12, 12)
     drawing.text((x + 18, 15), row_of_blocks.removed_name, size)
-    if any(block.becomes is not None for block in row_of_blocks.blocks):
-        x += 40 + text_width(row_of_blocks.removed_name, size)
-        told = _("→ number in the smaller model")
-        if x + text_width(told, size) > drawing.width:  # below
-            x, top = 4.0, 46.0
-        drawing.text((x, top - 13), told, size, theme.quiet)
     for n, block in enumerate(row_of_blocks.blocks):
-        x, y = 4.0 + BLOCK_WIDTH * (n % per_row), top + 70 * (n // per_row)
+        x, y = 4.0 + BLOCK_WIDTH * (n % per_row), 28 + BLOCK_HEIGHT * (n // per_row)
         is_empty = block.is_removed and row_of_blocks.do_go
         if not is_empty:
             drawing.box(x, y, wide, 26, theme.curves[0], SHADES[block.shade])
@@ -456,9 +449,7 @@ def _draw_blocks(drawing: Drawing, row_of_blocks: Blocks, size: float) -> float:
         )
         if block.told:
             drawing.text((x + middle, y + 40), block.told, size - 3, theme.quiet, "middle")
-        if block.becomes not in (None, block.number):
-            drawing.text((x + middle, y + 52), f"→ {block.becomes}", size - 3, theme.quiet, "middle")
-    return top + 12 + 70 * -(-len(row_of_blocks.blocks) // per_row)
+    return 40 + BLOCK_HEIGHT * -(-len(row_of_blocks.blocks) // per_row)
 
 
 def _gallery_cells(gallery: Gallery, width: float) -> tuple[int, float]:

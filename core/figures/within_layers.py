@@ -44,10 +44,7 @@ def pair_figure(pairs: pl.DataFrame, run_id: str, measure: str) -> go.Figure:
     """A matrix, layer a across and b upwards, whose colours span all possible values of the measure, so that two runs can be
     compared; `pairs` are rows of layer_pairs."""
     rows = pairs.filter(run_id=run_id, measure=measure)
-    across, up, between = _("Layer l"), _("Layer m"), _("Layers {a} and {b}: {value}")
-    if measure == "information_imbalance":
-        across, up, between = _("From layer"), _("To layer"), _("From layer {a} to layer {b}: {value}")
-    figure = axes_figure(across, up, HEIGHT)
+    figure = axes_figure(_("From layer"), _("To layer"), HEIGHT)
     if rows.is_empty():
         return with_message(figure, _("This run holds no such comparison of layers."))
     found = {(row.layer_a, row.layer_b): row for row in records(rows, LayerPairRow)}
@@ -57,10 +54,10 @@ def pair_figure(pairs: pl.DataFrame, run_id: str, measure: str) -> go.Figure:
 
     def note(a: int, b: int) -> str:
         row = found.get((a, b))
-        if row is None:
-            return between.format(a=a, b=b, value=wording.number(None))
-        chance = "" if row.null_value is None else _(" (by chance {null})", null=wording.number(row.null_value))
-        return between.format(a=a, b=b, value=wording.with_error(row.value, row.std_error)) + chance
+        value = wording.with_error(getattr(row, "value", None), getattr(row, "std_error", None))
+        if row and row.null_value is not None:
+            value += _(" (by chance {null})", null=wording.number(row.null_value))
+        return _("From layer {a} to layer {b}: {value}", a=a, b=b, value=value)
 
     is_log = measure == "common_dimension"
     values = {pair: math.log10(row.value) if is_log and row.value else row.value for pair, row in found.items()}
@@ -98,7 +95,8 @@ def successive_chart(pairs: pl.DataFrame, run_id: str, measure: str) -> Chart:
         finite = rows.filter(pl.col("value").is_finite(), measure=one).select(columns)
         for layer, value, error, mean, null_spread in finite.iter_rows():
             lower, upper = (None, None) if error is None else (value - 2 * error, value + 2 * error)
-            note = _("Layers {a} and {b}: {value}", a=layer - 1, b=layer, value=wording.with_error(value, error))
+            told = wording.with_error(value, error)
+            note = _("From layer {a} to layer {b}: {value}", a=layer - 1, b=layer, value=told)
             points.append(Point(layer, value, lower, upper, note=f"{name}\n{note}"))
             if one == measure and mean is not None:
                 spread = 2 * (null_spread or 0.0)
@@ -216,19 +214,13 @@ def _common_edges(layers: list[pl.DataFrame]) -> tuple[list[float], bool]:
     bin_limits = {(tuple(bins["bin_lower"]), tuple(bins["bin_upper"])) for bins in layers}
     filled = pl.concat(layers).filter(pl.col("count") > 0)
     low, high = filled.select(low=pl.col("bin_lower").min(), high=pl.col("bin_upper").max()).row(0)
+    is_log = low > 0 and high > 30 * low
     if len(bin_limits) == 1:
         lower, upper = bin_limits.pop()
-        edges = [edge for edge in (*lower, upper[-1]) if low <= edge <= high]
-        return edges, _is_geometric(edges)
-    is_log = low > 0 and high > 30 * low
+        return [edge for edge in (*lower, upper[-1]) if low <= edge <= high], is_log
     if low == high:
         return [low, high], False
     return (np.geomspace if is_log else np.linspace)(low, high, _MOST_GRID_BINS + 1).tolist(), is_log
-
-
-def _is_geometric(edges: list[float]) -> bool:
-    """True where each bin is wider than the one below by the same factor."""
-    return len(edges) > 2 and edges[0] > 0 and (edges[-1] - edges[-2]) > 1.5 * (edges[1] - edges[0])
 
 
 # --- tokens with norms far above the layer's median: how many, how large and where ---------------------------------

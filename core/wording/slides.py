@@ -8,11 +8,10 @@ from typing import Any
 import polars as pl
 
 from core import wording
-from core.analysis.relation import MARGIN
 from core.locale import _, glossary, spoken
 from core.pilots.pilot import Pilot
 from core.questions.ranking_answer import Answer
-from core.sources import Text, counted, derived, shown
+from core.sources import Text, counted, derived
 from core.wording import answers as answer_wording
 from core.wording.labels import bracket, duration, marked_name, names_text, shortened_name
 
@@ -67,9 +66,8 @@ def untried_text(n: int, runs: pl.DataFrame) -> str:
 # --- pilots ------------------------------------------------------------------------------------------------------
 
 
-def pilot_title_text(case: str, pilot: Pilot | None, answer: Answer, total: int, advice: str) -> str:
-    """The answer as one claim, with the advice, where it is not to go by the score, or to adopt nothing; where a wrong choice
-    does harm, that no dimension decides it."""
+def pilot_title_text(case: str, pilot: Pilot | None, answer: Answer, total: int) -> str:
+    """The answer as one claim; where a wrong choice does harm, that no dimension decides it."""
     benchmark = benchmark_text(answer)
     if case == "incomplete":
         return _("No answer yet on {benchmark}: not all of the {n} models count", benchmark=benchmark, n=total)
@@ -79,26 +77,21 @@ def pilot_title_text(case: str, pilot: Pilot | None, answer: Answer, total: int,
     }
     if pilot is not None and pilot.use_class in cautious:
         return cautious[pilot.use_class]
-    advice = advice or (
-        _("choose by score") if answer.word in ("cannot_tell", "not_related") else _("adopt nothing yet")
-    )
     if answer.word == "cannot_tell":
         return _(
-            "{n} model cannot tell whether dimension says anything about {benchmark}: {advice}",
-            "{n} models cannot tell whether dimension says anything about {benchmark}: {advice}",
+            "{n} model cannot tell whether dimension says anything about {benchmark}",
+            "{n} models cannot tell whether dimension says anything about {benchmark}",
             n=answer.relation.n,
             benchmark=benchmark,
-            advice=advice,
         )
     titles = {
-        "related_as_registered": _("As expected, {dimension} goes with better scores in {benchmark}: {advice}"),
-        "related_other_way": _("Against the expectation, {dimension} goes with better scores in {benchmark}: {advice}"),
+        "related_as_registered": _("As expected, {dimension} goes with better scores in {benchmark}"),
+        "related_other_way": _("Against the expectation, {dimension} goes with better scores in {benchmark}"),
         "hint": _("Only a hint: {dimension} went with better scores in {benchmark}, nobody registered it first"),
-        "not_related": _("Dimension says too little about {benchmark}: {advice}"),
+        "not_related": _("Dimension says too little about {benchmark} to choose by"),
     }
-    return titles[answer.word].format(
-        benchmark=benchmark, dimension=_dimension_name(is_larger=answer_wording.goes_with_larger(answer)), advice=advice
-    )
+    dimension = _dimension_name(is_larger=answer_wording.goes_with_larger(answer))
+    return titles[answer.word].format(benchmark=benchmark, dimension=dimension)
 
 
 def benchmark_text(answer: Answer) -> str:
@@ -118,17 +111,9 @@ def relation_title_text(answer: Answer, case: str) -> str:
     relation = answer.relation
     if case == "incomplete" or relation.rho is None:
         return _("Models with both numbers so far: {n}", n=relation.n)
-    lines = {
-        "cannot_tell": _("The correlation, {rho}, could be anything from {lower} to {upper}"),
-        "hint": _("{n} models, correlation {rho}: found after the scores"),
-        "not_related": _("{n} models, correlation {rho}: within ±{margin}, too little to choose by"),
-    }
-    return lines.get(answer.word, _("{n} models, correlation {rho}: more than chance")).format(
-        n=relation.n,
-        rho=answer_wording.coefficient_text(relation.rho),
-        margin=shown(MARGIN, "g"),
-        lower=answer_wording.coefficient_text(relation.lower),
-        upper=answer_wording.coefficient_text(relation.upper),
+    rho = answer_wording.coefficient_text(relation.rho, relation.lower, relation.upper)
+    return _(
+        "{n} models, rank correlation {rho}: {word}", n=relation.n, rho=rho, word=answer_wording.word_of(answer.word)
     )
 
 
@@ -139,12 +124,5 @@ def direction_text(answer: Answer, case: str) -> str:
     if rho is None or case == "incomplete":
         return expected
     is_so = (rho < 0) == (sign == "negative")
-    if answer.word in ("cannot_tell", "not_related"):
-        found = (
-            _("The correlation points there, too weakly to count.")
-            if is_so
-            else _("The correlation points the other way, too weakly to count.")
-        )
-    else:
-        found = _("Found so.") if is_so else _("Found the opposite.")
+    found = _("The correlation points there.") if is_so else _("The correlation points the other way.")
     return wording.joined_sentences((expected, found))
