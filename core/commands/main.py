@@ -111,7 +111,7 @@ def build_parser() -> Parser:
 
 def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(_("{text} is no whole number from 1 on").format(text=text))
+        raise argparse.ArgumentTypeError(_("{text} is no whole number from 1 on", text=text))
     return int(text)
 
 
@@ -289,14 +289,14 @@ class Verbs:
             lines += ["", _("With every verb")]
             lines += [f"  --warehouse FILE  {_('warehouse file (or WORKDIM_WAREHOUSE)')}"]
             lines += [f"  --json            {_('records for programs (most verbs)')}"]
-        more = _("`{prog} {what} --help` says more of each.").format(prog=prog, what=self._what)
+        more = _("`{prog} {what} --help` says more of each.", prog=prog, what=self._what)
         return "\n".join([*lines, "", more, ""])
 
 
 def _sentence(text: str) -> str:
     """`text` as a sentence in the reader's language."""
     sentence = translated(text)
-    return _("{text}.").format(text=f"{sentence[:1].upper()}{sentence[1:]}")
+    return _("{text}.", text=f"{sentence[:1].upper()}{sentence[1:]}")
 
 
 def _in_words(top: Parser, line: list[str]) -> list[str]:

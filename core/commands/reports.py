@@ -293,9 +293,9 @@ def _number_lines(comparisons: Sequence[NumberComparison]) -> list[str]:
     for comparison, *others in groups.values():
         row, state = comparison.row, worded(STATES[comparison.state])
         source = ".".join(part for part in (row.source_table, row.source_column) if part) or _("no source")
-        text = _("{n} points").format(n=1 + len(others)) if others else row.text
+        text = _("{n} points", n=1 + len(others)) if others else row.text
         if comparison.state in ("changed", "edited") and comparison.current_text:
-            state = _("{name}: {problem}").format(name=state, problem=comparison.current_text)
+            state = _("{name}: {problem}", name=state, problem=comparison.current_text)
         rows.append((row.slide, row.place, text, source, (row.run_id or "-")[:SHORT_ID], state))
     return table(heads("slide", "place", "number", "source", "run", "now"), rows, ("run", "place"))
 
@@ -304,7 +304,7 @@ def _count_states(comparisons: Sequence[NumberComparison], n_added: int = 0) -> 
     counts = Counter[str](comparison.state for comparison in comparisons)
     parts = [f"{counts[state]:,} {worded(name).lower()}" for state, name in STATES.items() if counts[state]]
     if n_added:
-        parts.append(_("{n:,} not made by Workdim").format(n=n_added))
+        parts.append(_("{n:,} not made by Workdim", n=n_added))
     if not parts:
         return _("It shows no numbers.")
     return _("{n:,} number: {parts}.", "{n:,} numbers: {parts}.", n=len(comparisons), parts=parts)

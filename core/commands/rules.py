@@ -85,9 +85,9 @@ def _candidate_lines(decision: Decision, assumptions: Assumptions) -> Iterator[s
         f"{decision_wording.criterion_name(one, assumptions.bits)} {share_text(one.share)}" for one in decision.criteria
     ]
     yield from ("", *table([*heads("model", "mean"), *criteria], rows)) if rows else ()
-    yield from [_("{n} more; --json lists all.").format(n=n_more)] if n_more else ()
+    yield from [_("{n} more; --json lists all.", n=n_more)] if n_more else ()
     dominated = [
-        _("{name}: {relation}").format(name=candidate.name, relation=decision_wording.pareto_text(standing, decision))
+        _("{name}: {relation}", name=candidate.name, relation=decision_wording.pareto_text(standing, decision))
         for candidate, _total, standing in shown
         if standing.status == "dominated"
     ]

@@ -23,11 +23,16 @@ if TYPE_CHECKING:
 
 def card_lines(card: Preflight) -> list[str]:
     """What is not known yet is marked so."""
-    head = _("{model} on {text}, {protocol} protocol, seed {seed}")
     entries = [(label, text) for label, text in _entries(card) if text]
     room = max((cell_len(label) for label, _text in entries), default=0) + 2
     return [
-        head.format(model=card.model, text=card.corpus, protocol=card.protocol, seed=card.seed),
+        _(
+            "{model} on {text}, {protocol} protocol, seed {seed}",
+            model=card.model,
+            text=card.corpus,
+            protocol=card.protocol,
+            seed=card.seed,
+        ),
         *(f"  {pad(label, room)}{text}" for label, text in entries),
     ]
 
@@ -40,7 +45,7 @@ def _entries(card: Preflight) -> Iterator[tuple[str, str]]:
         yield from cost_facts(card).items()
         for estimate in card.passes:
             yield _("Text") if estimate.name == "text" else wording.phase_name(estimate.name), _pass(estimate)
-        again = _("Measured already (run {run}).").format(run=card.measured_run[:SHORT_ID]) if card.measured_run else ""
+        again = _("Measured already (run {run}).", run=card.measured_run[:SHORT_ID]) if card.measured_run else ""
         yield _("Comparison"), wording.joined_sentences([again, worded(card.comparison)])
     for note in card.notes:
         yield _("Remark"), worded(note)
@@ -49,7 +54,7 @@ def _entries(card: Preflight) -> Iterator[tuple[str, str]]:
 def _pass(estimate: PassEstimate) -> str:
     """`3 s (loading 1 s, reading text 1 s, measuring layers 1 s)`."""
     if estimate.known_run:
-        return _("in the warehouse already (run {run})").format(run=estimate.known_run[:SHORT_ID])
+        return _("in the warehouse already (run {run})", run=estimate.known_run[:SHORT_ID])
     if not estimate.seconds:
         return _("unknown")
     phases = join(
@@ -132,7 +137,7 @@ class ProgressBar:
             total=None if share is None else 1.0,
             completed=share or 0.0,
             phase=("" if share is None else f"{share:4.0%} ") + phase,
-            left="" if seconds_left is None else _("{time} left").format(time=duration(seconds_left)),
+            left="" if seconds_left is None else _("{time} left", time=duration(seconds_left)),
         )
         self._bar.refresh()
 

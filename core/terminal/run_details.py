@@ -82,13 +82,19 @@ def _headline(profile: Profile, summary: RunSummaryRow | None) -> str:
     """
     run, text = profile.run, profile.corpus.name
     if run.pass_ != "text":
-        text = _("{text} ({control})").format(text=text, control=control_name(run))
+        text = _("{text} ({control})", text=text, control=control_name(run))
     if summary is None:
-        return _("{model} on {text}, {protocol}").format(model=profile.model.name, text=text, protocol=run.protocol)
-    line = _("{model} on {text}: d2 {start} at the start, {peak} at most, {end} at the end (95 %, sampling)")
+        return _("{model} on {text}, {protocol}", model=profile.model.name, text=text, protocol=run.protocol)
     ends = ("embedding_dimension", "inner_max", "final_dimension_pre_norm")
     start, peak, end = (interval_text(summary, name) for name in ends)
-    return line.format(model=profile.model.name, text=text, start=start, peak=peak, end=end)
+    return _(
+        "{model} on {text}: d2 {start} at the start, {peak} at most, {end} at the end (95 %, sampling)",
+        model=profile.model.name,
+        text=text,
+        start=start,
+        peak=peak,
+        end=end,
+    )
 
 
 def _controls_in_short(profile: Profile) -> str:
@@ -100,26 +106,32 @@ def _controls_in_short(profile: Profile) -> str:
             wording.name("control_outcome", outcome) + (f" × {n}" if n > 1 else "") for outcome, n in counted.items()
         )
         if outcomes:
-            told.append(_("{claim}: {verdict}").format(claim=claim_name(claim), verdict=outcomes))
+            told.append(_("{claim}: {verdict}", claim=claim_name(claim), verdict=outcomes))
     return _("; ").join(told)
 
 
 def _checks_in_short(profile: Profile) -> str:
     bad = Counter(row.outcome for row in profile.checks if row.outcome != "pass")
     passed = sum(row.outcome == "pass" and row.threshold is not None for row in profile.checks)
-    line = _("{n} of {of} with a limit passed").format(n=passed, of=passed + bad.total())
+    line = _("{n} of {of} with a limit passed", n=passed, of=passed + bad.total())
     return join([line, *(f"{wording.name('outcome', key)} {n}" for key, n in bad.items())])
 
 
 def _loss_and_cost(run: RunRow) -> tuple[str, str]:
     """The loss of a model that has one, and what it took."""
-    cost = _("{seconds:.0f} s, memory {memory:.2f} GB").format(
-        seconds=sum(json.loads(run.phase_seconds or "{}").values()), memory=run.peak_memory_bytes / 1e9
+    cost = _(
+        "{seconds:.0f} s, memory {memory:.2f} GB",
+        seconds=sum(json.loads(run.phase_seconds or "{}").values()),
+        memory=run.peak_memory_bytes / 1e9,
     )
     if run.bits_per_byte is None:
         return _("cost"), cost
-    line = _("{value:.3f} bits per byte over {n:,} bytes; {cost}")
-    return _("loss, cost"), line.format(value=run.bits_per_byte, n=run.n_bytes_scored or 0, cost=cost)
+    return _("loss, cost"), _(
+        "{value:.3f} bits per byte over {n:,} bytes; {cost}",
+        value=run.bits_per_byte,
+        n=run.n_bytes_scored or 0,
+        cost=cost,
+    )
 
 
 # --- the numbers behind the answer ------------------------------------------------------------------------------------
@@ -134,8 +146,7 @@ def run_details(profile: Profile, controls: Sequence[Profile], record: Mapping[s
     """
     lines = [*answer_lines(profile), "", *result_lines(profile, controls), ""]
     if record is None:
-        more = _("`workdim runs show {run} --all` shows everything.")
-        return [*lines, more.format(run=profile.run.run_id[:SHORT_ID])]
+        return [*lines, _("`workdim runs show {run} --all` shows everything.", run=profile.run.run_id[:SHORT_ID])]
     lines += more_lines(profile, controls)
     for section, of_section in groupby(fields(record), lambda field: field.section):
         together = list(of_section)
@@ -150,7 +161,8 @@ def run_details(profile: Profile, controls: Sequence[Profile], record: Mapping[s
     lines += ["", _("specifications outside the core: shown, not judged by"), *others] if others else []
     lines += ["", _("estimated dimension (d2, one token per type), 95 % intervals")]
     for row in _d2_of_layers(profile):
-        line = _("layer {layer} {state} {value} N={n}").format(
+        line = _(
+            "layer {layer} {state} {value} N={n}",
             layer=f"{row.layer:>3}",
             state=pad(wording.name("state", row.state), 20),
             value=f"{wording.with_interval(row.value, row.lower, row.upper):<22}",
@@ -189,14 +201,18 @@ def check_line(row: RunCheckRow) -> str:
 
     A check without a limit cannot pass: it is shown as information.
     """
-    where = "" if row.layer is None else _(", layer {layer}").format(layer=row.layer)
+    where = "" if row.layer is None else _(", layer {layer}", layer=row.layer)
     error = "" if row.std_error is None else f" ± {number(row.std_error)}"
-    limit = "" if row.threshold is None else _(" (limit {value})").format(value=number(row.threshold))
+    limit = "" if row.threshold is None else _(" (limit {value})", value=number(row.threshold))
     value = _("not defined") if row.value is None else number(row.value)
     outcome = _("info") if row.threshold is None and row.outcome == "pass" else wording.name("outcome", row.outcome)
     name = wording.name("check", row.check_name)
-    return _("{outcome}{name}{where}: {value}").format(
-        outcome=pad(f"{outcome} ", 9), name=name, where=where, value=f"{value}{error}{limit}"
+    return _(
+        "{outcome}{name}{where}: {value}",
+        outcome=pad(f"{outcome} ", 9),
+        name=name,
+        where=where,
+        value=f"{value}{error}{limit}",
     )
 
 
@@ -222,9 +238,7 @@ def _dimension_lines(profile: Profile) -> Iterator[str]:
     """By token types, and by words, which compare across tokenizers."""
     run, n_layers = profile.run, profile.model.n_layers
     if summary := profile.summary():
-        yield "  " + _("estimated dimension (d2, one token per type, N={n:,}), 95 % intervals").format(
-            n=summary.n_points
-        )
+        yield "  " + _("estimated dimension (d2, one token per type, N={n:,}), 95 % intervals", n=summary.n_points)
         rows = [_largest(summary, n_layers), (_("working"), wording.shape_text(summary), _band_text(summary, n_layers))]
         if summary.final_dimension_post_norm is not None:
             rows.append((_("final post-norm"), interval_text(summary, "final_dimension_post_norm"), ""))
@@ -237,18 +251,18 @@ def _dimension_lines(profile: Profile) -> Iterator[str]:
     if summary := profile.summary("one_per_word"):
         n = f"{summary.n_points:,}"
         if run.n_words:
-            n = _("{n} of {of:,} words").format(n=n, of=run.n_words)
-        yield "  " + _("across tokenizers (d2, one point per word, N={n})").format(n=n)
+            n = _("{n} of {of:,} words", n=n, of=run.n_words)
+        yield "  " + _("across tokenizers (d2, one point per word, N={n})", n=n)
         rows = [_largest(summary, n_layers), (_("working"), wording.shape_text(summary), "")]
         if run.n_words_lost is not None:
-            lost = _("{n:,} (beyond the tokens read, or masked)").format(n=run.n_words_lost)
+            lost = _("{n:,} (beyond the tokens read, or masked)", n=run.n_words_lost)
             rows.append((_("occurrences lost"), lost, ""))
         yield from _columns(rows)
 
 
 def _largest(summary: RunSummaryRow, n_layers: int) -> tuple[str, str, str]:
     layer = summary.inner_max_layer
-    place = "" if layer is None else _("layer {layer} of {n}").format(layer=layer, n=n_layers)
+    place = "" if layer is None else _("layer {layer} of {n}", layer=layer, n=n_layers)
     return _("largest inner"), interval_text(summary, "inner_max"), place
 
 
@@ -272,18 +286,18 @@ def _largest_norm(profile: Profile) -> str:
     """The largest norm over the layers that the mask considers: neither the embedding nor the final state."""
     if profile.run.max_norm_ratio is None:
         return ""
-    text = _("largest norm {ratio} times the median").format(ratio=number(profile.run.max_norm_ratio))
+    text = _("largest norm {ratio} times the median", ratio=number(profile.run.max_norm_ratio))
     known = [row for row in _rows(profile.correlators, cloud="unmasked") if row.value is not None]
     ratios = [row for row in _rows(known, correlator="large_norm_ratio") if 0 < row.layer < profile.model.n_layers]
     if not ratios:
         return text
     layer = max(ratios, key=lambda row: row.value).layer
     there = {row.correlator: row.value for row in _rows(known, layer=layer)}
-    text = _("{told}, at layer {layer}").format(told=text, layer=layer)
+    text = _("{told}, at layer {layer}", told=text, layer=layer)
     if count := there.get("large_norm_tokens"):
-        text = _("{where}: {n:,.0f} such tokens there").format(where=text, n=count)
+        text = _("{where}: {n:,.0f} such tokens there", where=text, n=count)
         if (at_start := there.get("large_norm_at_start")) is not None:
-            text = join([text, _("{share:.0f} % at position 0").format(share=100 * at_start)])
+            text = join([text, _("{share:.0f} % at position 0", share=100 * at_start)])
     return text
 
 
@@ -300,9 +314,9 @@ def _neighbour_lines(profile: Profile) -> Iterator[str]:
     if values := {row.n1: row.value for row in scan if row.value}:
         n1 = plateau(values)
         parts.append(
-            _("GRIDE does not level off: {low} to {high} for n1={first} to {last}").format(**_range_parts(values))
+            _("GRIDE does not level off: {low} to {high} for n1={first} to {last}", **_range_parts(values))
             if n1 is None
-            else _("GRIDE levels off at {value} (n1={n1}, n2={n2})").format(value=number(values[n1]), n1=n1, n2=2 * n1)
+            else _("GRIDE levels off at {value} (n1={n1}, n2={n2})", value=number(values[n1]), n1=n1, n2=2 * n1)
         )
     if scan:  # the range over all ranks: a single value would look like a measurement of the dimension
         equivalents = {
@@ -315,7 +329,7 @@ def _neighbour_lines(profile: Profile) -> Iterator[str]:
     ratios = _rows(profile.correlators, layer=layer, correlator="nonlinearity_ratio_8", cloud=PRIMARY[1])
     parts += [line.format(ratio=number(row.value)) for row in ratios if row.value is not None]
     if parts:
-        yield "  " + _("second opinions, nearest neighbours at layer {layer}").format(layer=layer)
+        yield "  " + _("second opinions, nearest neighbours at layer {layer}", layer=layer)
         yield from (f"    {part}" for part in parts)
 
 
@@ -351,7 +365,7 @@ def _layer_pair_lines(profile: Profile) -> Iterator[str]:
     of_layer = {layer: pairs["autocorrelation", layer] for layer in layers}
     first, n = layers[0], of_layer[layers[0]].n_points
     least = min(layers, key=lambda layer: math.inf if (value := of_layer[layer].value) is None else value)
-    yield "  " + _("between layers (one token per type, N={n:,})").format(n=n)
+    yield "  " + _("between layers (one token per type, N={n:,})", n=n)
     names = {
         "autocorrelation": _("autocorr."),
         "kept": _("kept"),
@@ -361,7 +375,7 @@ def _layer_pair_lines(profile: Profile) -> Iterator[str]:
         "cka": "CKA",
     }
     shown = sorted({first, least, layers[len(layers) // 2], layers[-1]})
-    heads = [_("{first} to {last}").format(first=layer, last=layer + 1) for layer in shown]
+    heads = [_("{first} to {last}", first=layer, last=layer + 1) for layer in shown]
     rows: list[Sequence[str]] = [(_("layers"), *heads, _("chance"))]
     for measure, name in names.items():
         own = [pairs[measure, layer] for layer in shown if (measure, layer) in pairs]
@@ -390,7 +404,7 @@ def _check_lines(profile: Profile) -> Iterator[str]:
     for row in sorted(bad, key=lambda row: (row.outcome != "veto", -abs(row.value or 0.0))):
         worst.setdefault((row.outcome, row.check_name), []).append(row)
     for first, *others in worst.values():
-        more = _("; further layers: {n}").format(n=len(others)) if others else ""
+        more = _("; further layers: {n}", n=len(others)) if others else ""
         yield f"    {check_line(first)}{more}"
 
 
@@ -407,10 +421,10 @@ def claim_lines(rows: Sequence[RunClaimRow]) -> Iterator[str]:
     for claim in CLAIMS:
         own = _rows(rows, claim=claim)
         if own:
-            yield "  " + _("{claim}, by specification").format(claim=claim_name(claim))
+            yield "  " + _("{claim}, by specification", claim=claim_name(claim))
             yield from _columns([(specification_name(row), marked_ratio_text(row)) for row in own])
     if rows:
-        yield "  " + _("{key}; ratios of the largest dimension").format(key=outcome_legend_text())
+        yield "  " + _("{key}; ratios of the largest dimension", key=outcome_legend_text())
 
 
 def _ten_lines(profile: Profile) -> Iterator[str]:
@@ -424,7 +438,7 @@ def _ten_lines(profile: Profile) -> Iterator[str]:
     counts = [f"{wording.ten_dimensions_text(key)} {counted[key]}" for key in ("in", "above", "below") if counted[key]]
     if counts:
         n = sum(map(bool, counted.elements()))
-        yield "  " + _("final dimension under {n} core specifications: {told}").format(n=n, told=join(counts))
+        yield "  " + _("final dimension under {n} core specifications: {told}", n=n, told=join(counts))
 
 
 def _control_lines(profile: Profile, controls: Sequence[Profile]) -> Iterator[str]:
@@ -454,5 +468,5 @@ def _comparison_lines(profile: Profile, controls: Sequence[Profile]) -> Iterator
     for row in profile.controls:
         said = wording.control_text(row)
         if row.control_run_id in names:
-            said = _("{claim}: {verdict}").format(claim=names[row.control_run_id], verdict=said)
+            said = _("{claim}: {verdict}", claim=names[row.control_run_id], verdict=said)
         yield f"  {said}"

@@ -117,10 +117,10 @@ def jobs_table(standings: Sequence[Any]) -> list[str]:
 
 def result_text(result: Mapping[str, Any]) -> str:
     if file := result.get("file_sha256"):
-        return _("scores {id}").format(id=file[:SHORT_ID])
+        return _("scores {id}", id=file[:SHORT_ID])
     if plan_id := result.get("plan_id"):
-        return _("plan {id}").format(id=plan_id[:SHORT_ID])
-    return _("run {id}").format(id=result.get("run_id", "")[:SHORT_ID])
+        return _("plan {id}", id=plan_id[:SHORT_ID])
+    return _("run {id}", id=result.get("run_id", "")[:SHORT_ID])
 
 
 def scored_lines(tables: Mapping[str, pl.DataFrame]) -> list[str]:
@@ -138,7 +138,8 @@ def scored_lines(tables: Mapping[str, pl.DataFrame]) -> list[str]:
         )
         for row in scores
     ]
-    head = _("{model} on {benchmark}: {n:,} scored, {dtype}").format(
+    head = _(
+        "{model} on {benchmark}: {n:,} scored, {dtype}",
         model=f"{scores[0].repository}@{scores[0].revision}",
         benchmark=scores[0].benchmark,
         n=scores[0].n_samples,
@@ -182,7 +183,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[Any]], least: Sequence[st
     ]
     lines = ["  ".join(line).rstrip() for line in zip(*columns, strict=True)]
     left_out = [worded(head[n]) for n in range(len(head)) if n not in widths]
-    note = _("No room for {columns}: widen the terminal, or use --json.").format(columns=join(left_out))
+    note = _("No room for {columns}: widen the terminal, or use --json.", columns=join(left_out))
     return [Head(lines[0]), *map(Fixed, lines[1:]), *([note] if left_out else [])]
 
 
@@ -282,15 +283,18 @@ def plan_answer_lines(layer_plan: LayerPlan) -> list[str]:
     lines += ["", _blocks_line(layer_plan), "", *([*of_own_set, ""] if other else [])]
     lines += [*plan_wording.saving_lines(plan), *plan_wording.alternative_lines(layer_plan)]
     if plan.saved_as:
-        saved = _("Saved: {folder}; reopened, its loss is the verified one.").format(folder=plan.saved_as)
-        lines += ["", saved, _("`workdim measure {folder}` measures the smaller model.").format(folder=plan.saved_as)]
+        saved = _("Saved: {folder}; reopened, its loss is the verified one.", folder=plan.saved_as)
+        lines += ["", saved, _("`workdim measure {folder}` measures the smaller model.", folder=plan.saved_as)]
     return lines
 
 
 def made_plan_lines(layer_plan: LayerPlan) -> list[str]:
     """A plan that was just made: its answer, and where the numbers behind it are."""
-    more = _("`workdim plan --show {id}` shows the rest.")
-    return [*plan_answer_lines(layer_plan), "", more.format(id=layer_plan.plan.plan_id[:SHORT_ID])]
+    return [
+        *plan_answer_lines(layer_plan),
+        "",
+        _("`workdim plan --show {id}` shows the rest.", id=layer_plan.plan.plan_id[:SHORT_ID]),
+    ]
 
 
 def plan_lines(layer_plan: LayerPlan) -> list[str]:
@@ -316,7 +320,7 @@ def plan_lines(layer_plan: LayerPlan) -> list[str]:
     if directions:
         lines += ["", _("Directions that suffice (principal components; an upper bound)"), *_indented(directions)]
         lines += ["", *plan_wording.student_lines(layer_plan)]
-    return [*lines, "", _("Plan {id}").format(id=plan.plan_id)]
+    return [*lines, "", _("Plan {id}", id=plan.plan_id)]
 
 
 def _indented(lines: Sequence[str]) -> list[str]:
@@ -326,7 +330,8 @@ def _indented(lines: Sequence[str]) -> list[str]:
 def _blocks_line(layer_plan: LayerPlan) -> str:
     """The blocks that the answer is about, counted from 0."""
     found = plan_analysis.within_own_budget(layer_plan)
-    return _("{told}: blocks {blocks} (of 0 to {last})").format(
+    return _(
+        "{told}: blocks {blocks} (of 0 to {last})",
         told=plan_wording.removed_name(layer_plan.plan, plan_analysis.is_recommended(layer_plan)),
         blocks=plan_wording.blocks_cell(found.price or found.cheapest),
         last=layer_plan.plan.n_layers - 1,
@@ -379,15 +384,15 @@ def ranking_lines(answer: Answer) -> list[str]:
     if others := answer.population.others:
         lines += ["", _("Not comparable with these:")]
         for other in others[:MOST_GROUPS]:
-            line = _("{group} ({models}): {why}").format(
+            line = _(
+                "{group} ({models}): {why}",
                 group=run_wording.group_name(other.group),
                 models=run_wording.group_models_text(other.group),
                 why=run_wording.group_advice_text(other),
             )
             lines.append(f"  {line}")
         if (n := len(others) - MOST_GROUPS) > 0:
-            more = _("{n} more; --json lists all.")
-            lines.append(f"  {more.format(n=n)}")
+            lines.append("  " + _("{n} more; --json lists all.", n=n))
     return lines
 
 
