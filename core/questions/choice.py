@@ -92,8 +92,6 @@ class Missing:
     """`direction`: which end of its score is the better one; `text`: one that all of them have read by one protocol."""
     benchmark: Mapping[str, Any] | None = None
     """Of a score: the row of `ranking.list_benchmarks`; None where no benchmark was asked for."""
-    is_encoder: bool = False
-    """Encoders give no likelihood of what follows: scores of theirs are imported, and none is made here."""
 
 
 @dataclass(frozen=True)
@@ -311,9 +309,9 @@ def _missing_scores(
     of = asked or max(offered, key=lambda row: row["n_models"], default=None)
     scores = build_candidates(context, [] if of is None else [resolve_criterion(Criterion("score"), context, of)])
     lacking = []
-    for kind, one in zip(context.runs["kind"], scores, strict=True):
+    for one in scores:
         if not any(one.values):
-            lacking.append(Missing(one.name, "score", asked, kind == "encoder"))
+            lacking.append(Missing(one.name, "score", asked))
         elif of is not None and not is_known(of):
             lacking.append(Missing(one.name, "direction", of))
     return sorted(lacking, key=lambda one: one.what, reverse=True)

@@ -89,38 +89,45 @@ def interval_text(quantity: str, value: CriterionValue | None, assumptions: Assu
 # --- the decision ----------------------------------------------------------------------------------------------
 
 
-def decision_text(decision: Decision, bits: float | None = None) -> str:
+def decision_text(
+    decision: Decision, bits: float | None = None, *, is_capped: bool = False, is_dominant: bool = False
+) -> str:
     """The first model, what puts it first and how sure its place is, and how far the weight of a criterion may move before
-    another is first."""
-    standing, share = decision.standing, share_text(decision.share_first or 0.0)
+    another is first. `is_capped`: something that no value says keeps it from being the choice."""
     if not decision.candidates:
-        return (
-            _("None of {n} models meets the thresholds.", n=decision.n) if decision.n else _("No model has all values.")
-        )
+        return _("No model has all values and meets the thresholds.")
     first, *others = decision.candidates
-    if standing == "no_choice":
-        return _no_choice_text(decision, bits)
-    if standing == "cannot_tell":
-        if "tie" in decision.reasons:
-            template = _("Cannot tell: {model} and {other} share their weighted mean.")
-            return template.format(model=first.name, other=others[0].name)
-        template = _("Cannot tell: {model} comes first in only {share} of draws within the errors.")
-        return template.format(model=first.name, share=share)
-    if not others:
-        template = (
-            _("On these criteria: {model}, the only one that meets them.")
-            if standing == "choice"
-            else _("On these criteria {model} leads: by value, it alone meets them.")
+    if decision.standing == "no_choice":
+        return _(
+            "No choice: only {model} has all that is asked (models: {n}).",
+            n=1 + len(decision.excluded),
+            model=first.name,
         )
-        return template.format(model=first.name)
-    if standing == "choice":
-        sentence = _("By {criterion}: {model}.")
-    elif decision.share_first is None:
-        sentence = _("By {criterion}, {model} leads; no error is known.")
+    share = share_text(decision.share_first or 0.0)
+    if decision.standing == "cannot_tell":
+        if "tie" in decision.reasons:
+            return _(
+                "Cannot tell: {model} and {other} share their weighted mean.", model=first.name, other=others[0].name
+            )
+        return _(
+            "Cannot tell: {model} comes first in only {share} of draws within the errors.",
+            model=first.name,
+            share=share,
+        )
+    is_choice = decision.standing == "choice" and not is_capped
+    template = _("By {criterion}: {model}.") if is_choice else _("By {criterion}, {model} leads.")
+    told = [template.format(criterion=criterion_name(decision.decisive, bits), model=first.name)]
+    if is_capped:
+        told.append(_("No choice yet: something is untested or missing."))
+    elif not others:
+        told.append(_("No other meets the criteria."))
+    elif is_dominant:
+        told.append(_("It is surely no worse than any other."))
     else:
-        sentence = _("By {criterion}, {model} leads, in {share} of draws within the errors.")
-    told = sentence.format(criterion=criterion_name(decision.decisive, bits), model=first.name, share=share)
-    return wording.joined_sentences((told, _change_text(decision, bits)))
+        if not is_choice and decision.share_first is not None:
+            told.append(_("It is first in {share} of draws within the errors.", share=share))
+        told.append(_change_text(decision, bits))
+    return wording.joined_sentences(told)
 
 
 def pilot_text(answer: PilotChoice, bits: float | None = None) -> str:
@@ -130,45 +137,35 @@ def pilot_text(answer: PilotChoice, bits: float | None = None) -> str:
     if answer.choice is None or answer.refusal:
         return _("No choice: no measure of quality covers all models.")
     decision = answer.choice.decision
-    if answer.word == "leads" and decision.standing == "choice":
-        template = (
-            _("By {criterion}, {model} leads. No choice yet: something is untested.")
-            if answer.capped == "use_class"
-            else _("By {criterion}, {model} leads. No choice yet: values are missing.")
-        )
-    elif answer.word == "choice" and answer.is_dominant:
-        template = _("By {criterion}: {model}, surely no worse than any other.")
-    else:
-        return decision_text(decision, bits)
-    return template.format(criterion=criterion_name(decision.decisive, bits), model=decision.candidates[0].name)
+    is_dominant = answer.word == "choice" and answer.is_dominant
+    return decision_text(decision, bits, is_capped=answer.word != decision.standing, is_dominant=is_dominant)
+
+
+MISSING = N_(
+    {
+        "run": "Not measured: {names}. Use `workdim measure MODEL`.",
+        "text": "These models share no measured text. Use `workdim compare MODEL MODEL --text FILE`.",
+        "loss": "Encoders have no loss: {names}. Bits per byte choose among the others.",
+        "direction": "Better end unknown: {benchmark}. Import the column higher_is_better.",
+        "score": "Without score in {benchmark}: {names}. `workdim scores import FILE` adds one; decoders can be scored here too: "
+        "`workdim score MODEL --task FILE.jsonl`.",
+    }
+)
+"""What models lack, and the command that brings it."""
 
 
 def missing_lines(answer: PilotChoice) -> list[str]:
     """Which models lack what, and the command that brings it."""
-    lacking = {
-        what: [one for one in answer.missing if one.what == what] for what in {one.what for one in answer.missing}
-    }
-    names = {what: names_text([one.model for one in found]) for what, found in lacking.items()}
-    benchmarks = {what: found[0].benchmark for what, found in lacking.items()}
     lines = []
-    if "run" in names:
-        lines.append(_("Not measured: {names}. Use `workdim measure MODEL`.", names=names["run"]))
-    if "text" in names:
-        lines.append(_("These models share no measured text. Use `workdim compare MODEL MODEL --text FILE`."))
-    if "loss" in names:
-        lines.append(_("Encoders have no loss: {names}. Bits per byte choose among the others.", names=names["loss"]))
-    if undirected := benchmarks.get("direction"):
-        name = row_benchmark_name(undirected)
-        lines.append(_("Better end unknown: {benchmark}. Import the column higher_is_better.", benchmark=name))
-    if "score" in names:
-        asked = benchmarks["score"]
-        if asked:
-            template = _("Without score in {benchmark}: {names}. Use `workdim scores import FILE` to add it.")
-        elif any(one.is_encoder for one in lacking["score"]):
-            template = _("No common score (missing: {names}): `workdim scores import FILE` adds one, of encoders too.")
-        else:
-            template = _("No common score (missing: {names}): `workdim score MODEL --task FILE.jsonl` adds one.")
-        lines.append(template.format(names=names["score"], benchmark=asked and row_benchmark_name(asked)))
+    for what, template in MISSING.items():
+        if found := [one for one in answer.missing if one.what == what]:
+            benchmark = found[0].benchmark
+            lines.append(
+                translated(template).format(
+                    names=names_text([one.model for one in found]),
+                    benchmark=row_benchmark_name(benchmark) if benchmark else _("a benchmark that all have"),
+                )
+            )
     return lines
 
 
@@ -188,17 +185,6 @@ def untested_lines(answer: PilotChoice) -> list[str]:
     return [_("Untested: {what}.", what=untested)] if untested else []
 
 
-def _no_choice_text(decision: Decision, bits: float | None) -> str:
-    """That one model is left because the others lack a value: `No choice: 1 of 2 has this score; missing: SmolLM2.`"""
-    if not decision.excluded:
-        return _("No choice: {model} is the only model.", model=decision.candidates[0].name)
-    names = names_text([excluded.candidate.name for excluded in decision.excluded], most=3)
-    lacked = {excluded.criterion for excluded in decision.excluded}
-    what = criterion_name(decision.criteria[lacked.pop()], bits) if len(lacked) == 1 else _("all that is asked")
-    template = _("No choice: only 1 of {total} with {what}; missing: {names}.")
-    return template.format(total=1 + len(decision.excluded), what=what, names=names)
-
-
 def criteria_text(decision: Decision, told: str, bits: float | None = None) -> str:
     """What the models are chosen by: `Criteria: bits per byte (75 %), parameters (25 %).`
 
@@ -213,20 +199,14 @@ def criteria_text(decision: Decision, told: str, bits: float | None = None) -> s
 
 def _change_text(decision: Decision, bits: float | None) -> str:
     """The smallest change of a weight that puts another model first."""
-    if not decision.sensitivities:
-        return _("No other criterion weighs.")
     change = decision.nearest_change
     if change is None:
         return _("No single weight changes the first place.")
-    template = (
-        _("Above a weight of {share} for {criterion}: {other}.")
-        if change.new_share >= change.share
-        else _("Below a weight of {share} for {criterion}: {other}.")
-    )
-    return template.format(
+    return _(
+        "{other} comes first at a weight of {share} for {criterion}.",
+        other=model_name(decision, change.run_id),
         criterion=criterion_name(decision.criteria[change.criterion], bits),
         share=share_text(change.new_share),
-        other=model_name(decision, change.run_id),
     )
 
 
@@ -248,10 +228,7 @@ def model_name(decision: Decision, run_id: str) -> str:
 
 def note_lines(decision: Decision) -> list[str]:
     """What limits the choice, one line each."""
-    said = {"tie", "one_left"}  # by `decision_text`
-    if decision.standing == "leads" and decision.share_first is None and len(decision.candidates) > 1:
-        said.add("errors_unknown")
-    lines = [reason_text(key) for key in decision.reasons if key not in said]
+    lines = list(map(reason_text, decision.reasons))
     if len(decision.candidates) > 1:
         weighing = [i for i, criterion in enumerate(decision.criteria) if criterion.share > 0]
         alike = [criterion_name(decision.criteria[i]) for i in weighing if is_equal_for_all(decision, i)]
@@ -265,8 +242,6 @@ def note_lines(decision: Decision) -> list[str]:
 
 REASONS = N_(
     {
-        "one_left": "Only one model has all values: no choice.",
-        "tie": "Another model has the same weighted mean.",
         "within_error": "Errors of models are taken as independent.",
         "errors_unknown": "A value has no known error: how sure the first place is cannot be told.",
         "threshold_within_error": "Its interval reaches across a threshold.",
@@ -295,38 +270,30 @@ def reason_text(reason: str) -> str:
 
 
 def pareto_text(status: ParetoStatus, decision: Decision) -> str:
-    """Where a model stands on the Pareto front: `on the front`, `dominated for sure: SmolLM2`."""
+    """Whether other models are better in all that counts: `on the front`, `dominated for sure: SmolLM2`."""
     if status.status == "front":
         return _("on the front")
     names = [model_name(decision, run_id) for run_id in status.dominated_by]
     by = names_text(names, most=2)
     if status.status == "dominated":
         return _("dominated for sure: {names}", names=by)
-    if status.is_on_front:
-        return _("on the front, perhaps dominated: {names}", names=by)
     return _("perhaps dominated: {names}", names=by)
 
 
 def exclusion_text(excluded: ExcludedCandidate, decision: Decision, assumptions: Assumptions) -> str:
-    """Why a model is left out: `SmolLM2: no score in gsm8k`, `MiniLM: score in arc 41.0, below 50.0`."""
+    """Why a model is left out: `SmolLM2: no score in gsm8k`, `MiniLM: score in arc 41.0, asked for at least 50.0`."""
     resolved = decision.criteria[excluded.criterion]
-    name, quantity = criterion_name(resolved, assumptions.bits), resolved.criterion.of
+    name = criterion_name(resolved, assumptions.bits)
     if excluded.reason == "lacks":
         return _("{model}: no {criterion}", model=excluded.candidate.name, criterion=name)
     value = excluded.candidate.values[excluded.criterion]
     assert value is not None, "what misses a threshold has a value"
-    low, high = resolved.criterion.at_least, resolved.criterion.at_most
-    is_below = low is not None and value.value < low
-    template = (
-        _("{model}: {criterion} {value}, below {limit}")
-        if is_below
-        else _("{model}: {criterion} {value}, above {limit}")
-    )
-    return template.format(
+    return _(
+        "{model}: {criterion} {value}, asked for {limits}",
         model=excluded.candidate.name,
         criterion=name,
-        value=value_text(quantity, value.value, assumptions),
-        limit=value_text(quantity, low if is_below else high, assumptions),
+        value=value_text(resolved.criterion.of, value.value, assumptions),
+        limits=_limit_texts(resolved.criterion, assumptions),
     )
 
 
@@ -399,23 +366,29 @@ def rule_text(rule: Rule) -> str:
 
 
 def _criterion_text(criterion: Criterion, weight: float, assumptions: Assumptions) -> str:
-    parts = [f"{unresolved_criterion_name(criterion, assumptions.bits)} {share_text(weight)}"]
-    if criterion.at_least is not None:
-        parts.append(_("at least {value}", value=value_text(criterion.of, criterion.at_least, assumptions)))
-    if criterion.at_most is not None:
-        parts.append(_("at most {value}", value=value_text(criterion.of, criterion.at_most, assumptions)))
-    return _(", ").join(parts)
+    weighed = f"{unresolved_criterion_name(criterion, assumptions.bits)} {share_text(weight)}"
+    return _(", ").join([weighed, *_limit_texts(criterion, assumptions)])
+
+
+def _limit_texts(criterion: Criterion, assumptions: Assumptions) -> list[str]:
+    ends = ((_("at least {value}"), criterion.at_least), (_("at most {value}"), criterion.at_most))
+    return [
+        template.format(value=value_text(criterion.of, end, assumptions)) for template, end in ends if end is not None
+    ]
 
 
 def track_record_text(record: TrackRecord) -> str:
     """How often a rule was right: `right in 3 of 4 (95 %: 19 to 99 %); not known yet: 2`."""
     if record.lower is None or record.upper is None:
-        return _("no outcome known yet; choices: {n}", n=record.n_open) if record.n_open else _("not applied yet")
-    right = _("right in {right} of {known} (95 %: {lower} to {upper})").format(
-        right=record.n_right, known=record.n_known, lower=share_text(record.lower), upper=share_text(record.upper)
+        return _("no outcome known yet; choices: {n}", n=record.n_open)
+    return _(
+        "right in {right} of {known} (95 %: {lower} to {upper}); not known yet: {n}",
+        right=record.n_right,
+        known=record.n_known,
+        lower=share_text(record.lower),
+        upper=share_text(record.upper),
+        n=record.n_open,
     )
-    not_known = _("not known yet: {n}", n=record.n_open)
-    return _("; ").join([right, not_known]) if record.n_open else right
 
 
 def choice_text(choice: RuleChoiceRow) -> str:
@@ -429,5 +402,5 @@ def other_task_text(rule: Rule, benchmark: Mapping[str, Any] | None) -> str | No
     """That a rule is applied to another task than it was learned on, or to none; None otherwise."""
     if (remark := task_remark(rule, benchmark)) != "other_task":
         return remark and reason_text(remark)
-    template = _("Learned on {learned}, applied to {applied}: only outcomes show whether it holds.")
-    return template.format(learned=task_name(rule.task), applied=task_name(benchmark))
+    names = {"learned": task_name(rule.task), "applied": task_name(benchmark)}
+    return _("Learned on {learned}, applied to {applied}: only outcomes show whether it holds.", **names)

@@ -96,30 +96,35 @@ def test_an_order_becomes_places_with_ties_and_gaps() -> None:
 def test_the_sentence_names_the_nearest_change() -> None:
     found = decide(KEPT, TWO, None)
     assert decision_wording.decision_text(found) == (
-        "By score in made-up (acc, 0-shot): mine-large. Above a weight of 28 % for parameters: mine-mid."
+        "By score in made-up (acc, 0-shot): mine-large. mine-mid comes first at a weight of 28 % for parameters."
     )
     assert decision_wording.criteria_text(found, "") == (
         "Criteria: score in made-up (acc, 0-shot) (75 %), parameters (25 %)."
     )
     assert (
         in_language("ja", decision_wording.decision_text, found)
-        == "mine-largeを選定（決め手はmade-up（acc、0-shot）のスコア）。パラメーター数の重みが28%を超えると、mine-midに変わります。"
+        == "mine-largeを選定（決め手はmade-up（acc、0-shot）のスコア）。パラメーター数の重みが28%になると、mine-midに変わります。"
     )
     one = decide([replace(each, values=each.values[:1]) for each in KEPT], [asked("score")], None)
     assert decision_wording.decision_text(one) == (
-        "By score in made-up (acc, 0-shot): mine-large. No other criterion weighs."
+        "By score in made-up (acc, 0-shot): mine-large. No single weight changes the first place."
     )
     assert not one.sensitivities
     assert not decision_wording.criteria_text(one, decision_wording.decision_text(one)), "it is named already"
     assert "(100 %)" in decision_wording.criteria_text(one, "By parameters: mine-large, surely no worse.")
     lone = decide(KEPT, [asked("score", 3, at_least=87.0), TWO[1]], None)
-    assert decision_wording.decision_text(lone) == "On these criteria: mine-large, the only one that meets them."
+    assert decision_wording.decision_text(lone) == (
+        "By score in made-up (acc, 0-shot): mine-large. No other meets the criteria."
+    )
     alone = decide(KEPT[:1], TWO, None)
-    assert decision_wording.decision_text(alone) == "No choice: mine-large is the only model." and alone.chosen is None
+    assert (
+        decision_wording.decision_text(alone) == "No choice: only mine-large has all that is asked (models: 1)."
+        and alone.chosen is None
+    )
     none = decide(KEPT, [asked("score", 1, at_least=99.0), asked("parameters")], None)
-    assert decision_wording.decision_text(none) == "None of 5 models meets the thresholds."
+    assert decision_wording.decision_text(none) == "No model has all values and meets the thresholds."
     told = [decision_wording.exclusion_text(one, none, PLAIN) for one in none.excluded]
-    assert told[0] == "mine-large: score in made-up (acc, 0-shot) 90.0, below 99.0"
+    assert told[0] == "mine-large: score in made-up (acc, 0-shot) 90.0, asked for at least 99.0"
     gap = decide([candidate("x", None, exact(1))], TWO, None)
     assert decision_wording.decision_text(gap).startswith("No model has all values")
     assert decision_wording.exclusion_text(gap.excluded[0], gap, PLAIN) == "x: no score in made-up (acc, 0-shot)"
@@ -137,15 +142,12 @@ def test_whoever_is_left_over_is_no_choice_and_the_others_are_named() -> None:
     lacking = candidate("SmolLM2", None, exact(2e8))
     left = decide([KEPT[3], lacking], TWO, None)
     assert (left.standing, left.chosen) == ("no_choice", None)
-    assert (
-        decision_wording.decision_text(left)
-        == "No choice: only 1 of 2 with score in made-up (acc, 0-shot); missing: SmolLM2."
-    )
+    assert decision_wording.decision_text(left) == f"No choice: only {KEPT[3].name} has all that is asked (models: 2)."
     assert in_language("ja", decision_wording.decision_text, left) == (
-        "選定できません。made-up（acc、0-shot）のスコアがそろうのは2件中1件です。値がないモデル：SmolLM2。"
+        f"選定できません。2モデルのうち、求める値がすべてそろうのは{KEPT[3].name}だけです。"
     )
     several = decide([KEPT[3], lacking, candidate("b", exact(3), None)], TWO, None)
-    assert decision_wording.decision_text(several).startswith("No choice: only 1 of 3 with all that is asked; missing:")
+    assert decision_wording.decision_text(several).endswith("(models: 3).")
     assert decision_wording.standing_text(left) == "–"
     chart = decision_figures.front_chart(left, 1, 0, (800, 800), PLAIN)
     assert "first by the weighted mean" not in {line.name for line in chart.series}
@@ -155,7 +157,7 @@ def test_whoever_is_left_over_is_no_choice_and_the_others_are_named() -> None:
     ("gap", "standing", "told"),
     [
         (8.0, "choice", "By score in made-up (acc, 0-shot): mine-large. "),
-        (0.9, "leads", "By score in made-up (acc, 0-shot), mine-large leads, in 7"),
+        (0.9, "leads", "By score in made-up (acc, 0-shot), mine-large leads. It is first in 7"),
         (0.0, "cannot_tell", "Cannot tell: mine-large and mine-mid share their weighted mean."),
     ],
 )
@@ -184,12 +186,14 @@ def test_without_a_known_error_the_first_leads_and_no_more() -> None:
     found = decide(plain, [asked("bits_per_byte")], None)
     assert found.standing == "leads" and found.chosen.name == "a"
     assert decision_wording.decision_text(found) == (
-        "By bits per byte, a leads; no error is known. No other criterion weighs."
+        "By bits per byte, a leads. No single weight changes the first place."
     )
     doubtful = decide([candidate("a", CriterionValue(52, 49, 55)), candidate("b", CriterionValue(40, 38, 42))],
                       [asked("score", at_least=50.0)], None)  # fmt: skip
     assert doubtful.standing == "leads"
-    assert decision_wording.decision_text(doubtful) == ("On these criteria a leads: by value, it alone meets them.")
+    assert decision_wording.decision_text(doubtful) == (
+        "By score in made-up (acc, 0-shot), a leads. No other meets the criteria."
+    )
 
 
 def test_a_criterion_that_tells_nobody_apart_is_named() -> None:
@@ -199,10 +203,12 @@ def test_a_criterion_that_tells_nobody_apart_is_named() -> None:
 
 
 def test_reasons_have_their_words_but_those_that_the_answer_itself_says() -> None:
-    keys = ("tie", "within_error", "threshold_within_error", "dimension_few_models", "dimension_no_score", "dimension_use_class",
-            "dimension_not_comparable", "some_lack_values", "errors_unknown", "one_left", "other_task", "no_task")  # fmt: skip
+    keys = ("within_error", "threshold_within_error", "dimension_few_models", "dimension_no_score", "dimension_use_class",
+            "dimension_not_comparable", "some_lack_values", "errors_unknown", "other_task", "no_task")  # fmt: skip
     assert all(map(decision_wording.reason_text, keys))
-    assert not any(map(decision_wording.reason_text, ("best_total", "only_one", "none_meets", "none_known")))
+    assert not any(
+        map(decision_wording.reason_text, ("best_total", "only_one", "one_left", "tie", "none_meets", "none_known"))
+    )
 
 
 def test_a_dominated_model_names_what_dominates_it() -> None:
