@@ -80,8 +80,8 @@ def word_of(key: str) -> str:
 
 def headline_text(answer: Answer) -> str:
     """`Dimension and ladder_code (bits_per_byte): cannot tell (n = 18)`."""
-    template = _("Dimension and {benchmark}: {word} (n = {n})")
-    return template.format(benchmark=benchmark_name(answer), word=word_of(answer.word), n=answer.relation.n)
+    parts = {"benchmark": benchmark_name(answer), "word": word_of(answer.word), "n": answer.relation.n}
+    return _("Dimension and {benchmark}: {word} (n = {n})", **parts)
 
 
 def answer_text(answer: Answer) -> str:
@@ -92,21 +92,18 @@ def answer_text(answer: Answer) -> str:
     text, protocol = answer.group.rows.select("corpus_name", "protocol").row(0)
     if answer.group.is_by_words:
         text = _(", ").join([text, wording.name("cloud", "one_per_word")])
-    basis = _("text {text}, protocol {protocol}; {status}").format(
-        text=text, protocol=protocol, status=_status_text(answer.registration)
-    )
-    whole = _("{claim}: {numbers}; {basis}.")
-    return whole.format(claim=claim_text(answer), numbers=relation_text(answer.relation), basis=basis)
+    status = _("exploratory")
+    if answer.registration.is_registered:
+        status = _("registered {day}, before the scores", day=_day_text(answer.registration))
+    basis = _("text {text}, protocol {protocol}; {status}", text=text, protocol=protocol, status=status)
+    parts = {"claim": claim_text(answer), "numbers": relation_text(answer.relation), "basis": basis}
+    return _("{claim}: {numbers}; {basis}.", **parts)
 
 
 def claim_text(answer: Answer) -> str:
     """The answer without its numbers."""
     if answer.group is None:
-        return (
-            _("Cannot tell: checks veto every comparable run.")
-            if answer.population.vetoed.height
-            else _("Cannot tell: these models have no comparable runs.")
-        )
+        return _("Cannot tell: these models have no comparable runs without a veto.")
     dimension, benchmark = dimension_name(answer.population.asked.dimension), benchmark_name(answer)
     if answer.word == "not_related":
         template = _("Not related within ±{margin}: {dimension} and score in {benchmark}")
@@ -117,8 +114,12 @@ def claim_text(answer: Answer) -> str:
     else:
         template = _("{word}: models with a smaller {dimension} tend to score better in {benchmark}")
     values = {"dimension": dimension, "benchmark": benchmark, "margin": shown(MARGIN, "g")}
-    word = word_of(answer.word)
-    return template.format(word=word[:1].upper() + word[1:], **values)
+    return template.format(word=_first_word(answer.word), **values)
+
+
+def _first_word(key: str) -> str:
+    word = word_of(key)
+    return word[:1].upper() + word[1:]
 
 
 def goes_with_larger(answer: Answer) -> bool:
@@ -149,19 +150,13 @@ def relation_text(relation: Relation) -> str:
             n=relation.n_looks,
             corrected=p_value_text(relation.corrected_p),
         )
-    template = _("Spearman's rho {rho}, {p}, n = {n}")
-    return template.format(rho=coefficient_text(relation.rho, relation.lower, relation.upper), p=p, n=relation.n)
+    rho = coefficient_text(relation.rho, relation.lower, relation.upper)
+    return _("Spearman's rho {rho}, {p}, n = {n}", rho=rho, p=p, n=relation.n)
 
 
 def coefficient_text(rho: float | None, lower: float | None = None, upper: float | None = None) -> str:
     """`-0.12 [-0.50, 0.31]`: two decimals, as precise as a few dozen models allow."""
     return with_limits(rho, lower, upper, ".2f")
-
-
-def _status_text(registration: Registration) -> str:
-    if not registration.is_registered:
-        return _("exploratory")
-    return _("registered {day}, before the scores", day=_day_text(registration))
 
 
 def _day_text(registration: Registration) -> str:
@@ -185,19 +180,14 @@ def expectation_text(registration: Registration) -> str:
     }
     pilot = registration.pilot
     whose = "arXiv 2503.22547"
-    if pilot is not None and registration.by != "published" and "no_sign" not in registration.exploratory:
-        by_pilot = registration.by == "pilot"
-        whose = _("“{name}”, {day}").format(
-            name=pilot.name, day=registration_day_text(registration) if by_pilot else _day_text(registration)
-        )
+    if pilot is not None and "no_sign" not in registration.exploratory:
+        whose = _("“{name}”, {day}", name=pilot.name, day=registration_day_text(registration))
     text = _("Expectation ({whose}): {sign}.", whose=whose, sign=signs[registration.sign])
     return wording.joined_sentences((text, exploratory_text(registration)))
 
 
 def registration_day_text(registration: Registration) -> str:
     """`registered in Workdim on 29 November 2026, dated 1 January 2020 by its author`: only the first counts."""
-    if registration.by == "shipped":
-        return _("registered with Workdim, {day}", day=_day_text(registration))
     text = _("registered in Workdim on {day}", day=_day_text(registration))
     if registration.stated_date is None or registration.stated_date == registration.day:
         return text
@@ -257,8 +247,8 @@ def replicate_lines(answer: Answer) -> list[str]:
     relation = answer.relation
     if relation.n_units == relation.n:
         return []
-    template = _("{models} models of {n} recipes: each recipe counts once, by its mean.")
-    return [template.format(models=relation.n_units, n=relation.n)]
+    counts = {"models": relation.n_units, "n": relation.n}
+    return [_("{models} models of {n} recipes: each recipe counts once, by its mean.", **counts)]
 
 
 def exclusion_lines(answer: Answer) -> list[str]:
@@ -299,9 +289,8 @@ def detail_lines(answer: Answer) -> list[str]:
     relation = answer.relation
     if relation.rho is None:
         return []
-    detectable = _("With {n} models we would detect a |rho| of {detectable} or more.").format(
-        n=relation.n, detectable=coefficient_text(relation.detectable)
-    )
+    least = coefficient_text(relation.detectable)
+    detectable = _("With {n} models we would detect a |rho| of {detectable} or more.", n=relation.n, detectable=least)
     return [
         _("Kendall's tau-b {tau}, {p}.", tau=coefficient_text(relation.tau), p=p_value_text(relation.tau_p)),
         *([] if "interval_too_wide" in answer.reasons else [detectable]),  # that reason says it
@@ -340,41 +329,45 @@ def influence_lines(answer: Answer) -> list[str]:
     return lines
 
 
+NO_COEFFICIENT = N_(
+    {
+        "parameters_unknown": "parameters are not known",
+        "one_size": "all models have one size",
+        "one_value": "size leaves no order",
+        "families_unknown": "families are not known",
+        "one_stratum": "all are of one family and size",
+        "too_few": "too few models",
+    }
+)
+
+
 def given_size_text(relation: Relation) -> str:
     """The correlation of dimension and score given model size, or why there is none."""
     partial = relation.partial
     if partial.r is None:
-        reasons = {
-            "parameters_unknown": _("parameters are not known"),
-            "one_size": _("all models have one size"),
-            "one_value": _("size leaves no order"),
-        }
-        return _no_coefficient_text(_("Given size"), reasons.get(partial.reason or ""))
+        return _no_coefficient_text(_("Given size"), partial.reason)
     r = coefficient_text(partial.r, partial.lower, partial.upper)
     return _("Given parameters: r {r}, {p}, n = {n}.", r=r, p=p_value_text(partial.p), n=partial.n)
 
 
 def _no_coefficient_text(given: str, reason: str | None) -> str:
-    return _("{given}: no coefficient ({reason}).", given=given, reason=reason or _("too few models"))
+    return _("{given}: no coefficient ({reason}).", given=given, reason=translated(NO_COEFFICIENT[reason or "too_few"]))
 
 
 def within_strata_text(relation: Relation) -> str:
     """Rho within families and classes of size, or why there is none."""
     strata = relation.strata
     if strata.rho is None:
-        reasons = {"families_unknown": _("families are not known"), "one_stratum": _("all are of one family and size")}
-        return _no_coefficient_text(_("Within families and sizes"), reasons.get(strata.reason or ""))
-    template = _("Within families and sizes ({strata}): rho {rho}, {p}, n = {n}.")
-    return template.format(
-        strata=strata.n_strata, rho=coefficient_text(strata.rho), p=p_value_text(strata.p), n=strata.n
-    )
+        return _no_coefficient_text(_("Within families and sizes"), strata.reason)
+    numbers = {"rho": coefficient_text(strata.rho), "p": p_value_text(strata.p), "n": strata.n}
+    return _("Within families and sizes ({strata}): rho {rho}, {p}, n = {n}.", strata=strata.n_strata, **numbers)
 
 
 def specifications_text(curve: SpecificationCurve) -> str:
     """`9 of 12 specifications give the same answer: cannot tell.`"""
-    template = _("{holds} of {n} specifications give the same answer: {word}.")
-    holds, n = counted(curve.n_agreeing, "specifications"), counted(len(curve.relations), "specifications")
-    return template.format(holds=holds, n=n, word=word_of(curve.answer))
+    holds, n = (counted(number, "specifications") for number in (curve.n_agreeing, len(curve.relations)))
+    word = word_of(curve.answer)
+    return _("{holds} of {n} specifications give the same answer: {word}.", holds=holds, n=n, word=word)
 
 
 def specification_lines(curve: SpecificationCurve) -> list[str]:
@@ -416,23 +409,12 @@ def place_text(windows: WindowRelation) -> str:
 def windows_text(windows: WindowRelation, run: Run) -> str:
     """The whole answer for one model on one text."""
     relation = windows.relation
-    if relation.answer == "hint" and (relation.rho or 0.0) < 0:
-        claim = _(
-            "A hint, not registered beforehand: where a window uses more directions ({place}), {model} tends to predict it "
-            "better"
-        )
-    elif relation.answer == "hint":
-        claim = _(
-            "A hint, not registered beforehand: where a window uses more directions ({place}), {model} tends to predict it "
-            "worse"
-        )
-    elif relation.answer == "not_related":
-        claim = _("Not related within ±{margin}: directions of a window ({place}) and how well {model} predicts it")
-    else:
-        claim = _("Cannot tell: directions of a window ({place}) and how well {model} predicts it")
     return _(
-        "{claim}: {numbers} (documents; {windows} windows); text {text}, protocol {protocol}.",
-        claim=claim.format(place=place_text(windows), model=run.name, margin=shown(MARGIN, "g")),
+        "{word}: the directions that a window uses ({place}) and its loss in {model}. {numbers} (documents; {windows} windows); "
+        "text {text}, protocol {protocol}.",
+        word=_first_word(relation.answer),
+        place=place_text(windows),
+        model=run.name,
         numbers=relation_text(relation),
         windows=relation.n_units,
         text=run.corpus_name,
@@ -513,10 +495,8 @@ def concordance_text(order: OrderTable) -> str:
     """How far texts or tasks order the models alike: `24 models, 3 orders: Kendall's W 0.82 [0.70, 0.91], ...`."""
     concordance = order.concordance
     if concordance.w is None:
-        template = _("Fewer than 5 models in all {n} orders: no coefficient of agreement.")
-        if concordance.reason == "one_value":
-            template = _("All values are equal: no order to compare.")
-        return template.format(n=counted(len(order.columns), "scores"))
+        n = counted(len(order.columns), "scores")
+        return _("No coefficient of agreement: fewer than 5 models in all {n} orders, or all values equal.", n=n)
     return _(
         "{n} models, {m} orders: Kendall's W {w}, {p} (0: unrelated, 1: one order).",
         n=concordance.n,
@@ -530,9 +510,8 @@ def agreement_text(agreement: VerdictAgreement) -> str:
     """For how many models a claim has one verdict on all texts: `... for 8 of 10 models (95 %: 44 to 97 %); undecided: 2.`"""
     claim = wording.name("claim", agreement.claim)
     if agreement.lower is None or agreement.upper is None:
-        return _("{claim}: no model with a clear verdict on two texts; unclear: {undecided}.").format(
-            claim=claim, undecided=agreement.n_undecided
-        )
+        parts = {"claim": claim, "undecided": agreement.n_undecided}
+        return _("{claim}: no model with a clear verdict on two texts; unclear: {undecided}.", **parts)
     return _(
         "{claim}: same on all texts for {same} of {n} models (95 %: {lower} to {upper}); unclear: {undecided}.",
         claim=claim,

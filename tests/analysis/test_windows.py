@@ -52,8 +52,7 @@ def test_a_loss_that_depends_on_dimension_is_a_hint_either_way_as_nobody_registe
     turned = relate_windows(windows(3 - 0.05 * dimension + noise.normal(0, 0.3, 64), dimension))
     assert turned.relation.answer == "hint" and turned.relation.rho < -0.4
     told = answer_wording.windows_text(turned, RUN)
-    assert told.startswith("A hint, not registered beforehand: where a window uses more")
-    assert "predict it better" in told
+    assert told.startswith("A hint: the directions that a window uses (") and "rho -0." in told
 
 
 def test_independent_numbers_are_never_called_related_more_often_than_the_test_allows():

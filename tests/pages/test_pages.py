@@ -184,7 +184,7 @@ SECTIONS = {
     "profile": "Numbers",
     "pairs": "Displacement exponent",
     "distributions": "Where a column is broad",
-    "within": "how well made-up-big predicts it",
+    "within": "its loss in made-up-big",
     "norms": "Attention sinks",
     "checks": "Where a check fails",
 }
@@ -298,7 +298,7 @@ def test_only_runs_that_a_check_vetoes_are_said_to_be_left(tmp_path: Path, monke
         add_run(path, make_profile(run_id, model=model, outcome="veto", qualifiers=("check_vetoed",)))
     monkeypatch.setenv("WORKDIM_WAREHOUSE", str(path))
     said = texts(opened("choose.py", choose="ranking"))
-    assert "checks veto every comparable run" in said and "See Compare, Checks" in said
+    assert "no comparable runs without a veto" in said and "See Compare, Checks" in said
 
 
 def test_a_run_without_controls_has_no_switch_for_them_and_is_named() -> None:
