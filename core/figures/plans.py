@@ -59,7 +59,7 @@ def block_row(layer_plan: LayerPlan, removed: Collection[int], is_recommended: b
     plan = layer_plan.plan
     prices = prices_alone(layer_plan.outcomes)
     known = {n: price for n, price in prices.items() if price is not None}
-    told = {n: plan_wording.share_harder_text(price, in_cell=True) for n, price in known.items()}
+    told = {n: plan_wording.share_harder_text(price) for n, price in known.items()}
     shades = {n: bisect_left(SHADED_FROM, plan_wording.share_harder(price)) for n, price in known.items()}
     row_of_blocks = tuple(
         Block(n, n in removed, prices.get(n), told.get(n, ""), shades.get(n, len(SHADED_FROM)))

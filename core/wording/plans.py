@@ -25,7 +25,6 @@ from core.analysis.plans import (
     sets_within_budget,
     standing,
     student_width,
-    time_saved_share,
     unhealed_price,
     upper_limit,
     within_own_budget,
@@ -122,8 +121,7 @@ ANSWERS = N_(
         "given": "{name}: keep all {n} blocks, as this set is not within the budget",
         "none": "{name}: keep all {n} blocks, as no set tried is within the budget",
         "unsure": "{name}: keep all {n} blocks, as the loss may exceed the budget",
-        "less_time": "{name}: {k} of {n} blocks can go: {loss}, {less} less time",
-        "fewer": "{name}: {k} of {n} blocks can go: {loss}, {less} fewer parameters",
+        "recommended": "{name}: {k} of {n} blocks can go: {loss}, {less} fewer parameters",
     }
 )
 """What to do, by the standing of the plan, and why."""
@@ -141,7 +139,7 @@ def within_budget_text(layer_plan: LayerPlan, result: BudgetResult, budget: str)
     told = [_("{text}.", text=translated(ANSWERS[kind]).format(**values))]
     if budget and kind in ("given", "none", "unsure"):
         told.append(_("The budget is {budget}.", budget=budget))
-    if kind not in ("unverified", "less_time", "fewer"):
+    if kind not in ("unverified", "recommended"):
         told.append(_without_text(result.price or result.cheapest, layer_plan.plan))
     if kind == "unsure":
         most = share_harder_text(upper_limit(result.cheapest), 1)
@@ -167,21 +165,8 @@ def _within_budget(layer_plan: LayerPlan, result: BudgetResult) -> tuple[str, di
         before, after = before_and_after(fallen)
         values |= {"before": before, "after": after, "ability": name("plan_text", fallen.text)}
     elif kind == "recommended":
-        less_time = (time_saved_share(plan) or 0.0) if result.is_plan else 0.0
-        kind = "less_time" if less_time > 0 else "fewer"
-        values["less"] = share_text(less_time if less_time > 0 else parameters_saved_share(plan, len(row.blocks)))
+        values["less"] = share_text(parameters_saved_share(plan, len(row.blocks)))
     return kind, values
-
-
-LOSSES = N_(
-    {
-        (True, False): "text {percent} harder to predict",
-        (True, True): "text {percent} harder to predict after repair",
-        (False, False): "text no harder to predict",
-        (False, True): "text no harder to predict after repair",
-    }
-)
-"""By whether text gets harder to predict, and whether the blocks were made up for."""
 
 
 def loss_text(row: PlanOutcomeRow) -> str:
@@ -191,7 +176,10 @@ def loss_text(row: PlanOutcomeRow) -> str:
 
 def worse_text(row: PlanOutcomeRow) -> str:
     """`text 11 % harder to predict`."""
-    return translated(LOSSES[(row.difference or 0.0) > 0, row.is_healed]).format(percent=harder_text(row))
+    template = _("text {percent} harder to predict")
+    if row.is_healed:
+        template = _("text {percent} harder to predict after repair")
+    return template.format(percent=harder_text(row))
 
 
 def harder_text(row: PlanOutcomeRow) -> str:
@@ -208,13 +196,10 @@ MOST_HARDER = stated(10.0, "MOST_HARDER")
 """From this share on text is of no use, and how much harder it is to predict says nothing more."""
 
 
-def share_harder_text(loss: float | None, digits: int = 0, *, in_cell: bool = False) -> str:
-    """`11 %`, also of the end of an interval, which may be below 0; `over 1000 %`, in a narrow cell `>1000 %`."""
+def share_harder_text(loss: float | None, digits: int = 0) -> str:
+    """`11 %`, also of the end of an interval, which may be below 0; `>1000 %`."""
     share = share_harder(loss)
-    if share <= MOST_HARDER:
-        return share_text(share, digits)
-    most = share_text(MOST_HARDER)
-    return Text(">{}").format(most) if in_cell else _("over {share}", share=most)
+    return share_text(share, digits) if share <= MOST_HARDER else Text(">{}").format(share_text(MOST_HARDER))
 
 
 def healing_text(layer_plan: LayerPlan) -> str:
@@ -225,43 +210,33 @@ def healing_text(layer_plan: LayerPlan) -> str:
 
 def budget_lines(layer_plan: LayerPlan) -> list[str]:
     """What each budget that has a name allows, and what was published for as much."""
-    lines, n, said = [], layer_plan.plan.n_layers, set[str]()
-    if not layer_plan.plan.is_verified:
+    plan = layer_plan.plan
+    if not plan.is_verified:
         return []
-    most, larger = len(search_steps(layer_plan)[-1].blocks), _("Larger sets were not tried.")
-    before = None
-    for budget in BUDGETS.values():
-        row = sets_within_budget(layer_plan, budget).price
-        line = _("{budget}: none of the sets tried.") if row is None else _("{budget}: {k} of {n} blocks; {loss}.")
-        is_own = row is layer_plan.price
-        if row is not None and row is before:
-            line = _("{budget}: the same blocks.")
-        elif is_own:
-            line = _("{budget}: this plan's {k} of {n} blocks.")
-        before = row
-        values = {} if row is None else {"k": counted(len(row.blocks), "plan_outcomes"), "n": n, "loss": loss_text(row)}
-        against = [f"falls_{one.text}" for one in fallen_abilities(layer_plan)]
-        against += [code for code in layer_plan.plan.reasons if code == "no_better_than_random"]
-        told = [reason_text(code) for code in against] if is_own else []
-        if row is not None and len(row.blocks) == most:
-            told.append(larger)
-        lines.append(
-            joined_sentences(
-                [line.format(budget=nats_text(budget), **values), *(one for one in told if one not in said)]
-            )
-        )
-        said |= set(told)
-    found = [sets_within_budget(layer_plan, budget).price for budget in (BUDGETS["as-published"], PUBLISHED_FIFTH)]
-    shares = [len(row.blocks) / n if row else 0.0 for row in found]
-    lines.append(
-        _(
-            "LLaMA-2-7B (SLEB, arXiv 2402.09025): 10 % of its blocks for 0.25 nats per token, 20 % for 0.53; this model "
-            "{tenth} and {fifth}."
-        ).format(**{key: share_text(share) for key, share in zip(("tenth", "fifth"), shares, strict=True)})
+    within = {nats: sets_within_budget(layer_plan, nats).price for nats in (*BUDGETS.values(), PUBLISHED_FIFTH)}
+    against = [f"falls_{one.text}" for one in fallen_abilities(layer_plan)]
+    against += [code for code in plan.reasons if code == "no_better_than_random"]
+    lines = []
+    for nats in BUDGETS.values():
+        row, budget = within[nats], nats_text(nats)
+        if row is None:
+            lines.append(_("{budget}: none of the sets tried.", budget=budget))
+            continue
+        k = counted(len(row.blocks), "plan_outcomes")
+        told = _("{budget}: {k} of {n} blocks; {loss}.", budget=budget, k=k, n=plan.n_layers, loss=loss_text(row))
+        lines.append(joined_sentences([told, *(map(reason_text, against) if row is layer_plan.price else ())]))
+    tenth, fifth = (
+        share_text(len(row.blocks) / plan.n_layers if row else 0.0)
+        for row in (within[BUDGETS["as-published"]], within[PUBLISHED_FIFTH])
     )
-    if larger not in said and found[1] and len(found[1].blocks) == most:
-        lines[-1] = joined_sentences([lines[-1], larger])
-    return lines
+    published = _(
+        "LLaMA-2-7B (SLEB, arXiv 2402.09025): 10 % of its blocks for 0.25 nats per token, 20 % for 0.53; this model "
+        "{tenth} and {fifth}.",
+        tenth=tenth,
+        fifth=fifth,
+    )
+    most = counted(len(search_steps(layer_plan)[-1].blocks), "plan_outcomes")
+    return [*lines, joined_sentences([published, _("At most {n} blocks were tried.", n=most)])]
 
 
 def task_text(layer_plan: LayerPlan) -> str:
@@ -277,16 +252,12 @@ def task_text(layer_plan: LayerPlan) -> str:
 def saving_lines(plan: PlanRow) -> list[str]:
     """Parameters, cache of generation and time, before and after the blocks are removed."""
     share = 1 - plan.parameters_after / plan.parameters_before
-    lines = [
-        _("Parameters: {before:,} → {after:,} (−{share}).").format(
-            before=plan.parameters_before, after=plan.parameters_after, share=share_text(share, 1)
-        )
-    ]
+    sizes = {"before": plan.parameters_before, "after": plan.parameters_after}
+    lines = [_("Parameters: {before:,} → {after:,} (−{share}).", share=share_text(share, 1), **sizes)]
     if plan.kv_bytes_before and plan.kv_bytes_after is not None:
+        sizes = {"before": plan.kv_bytes_before, "after": plan.kv_bytes_after}
         lines.append(
-            _("Cache per token written: {before:,.0f} → {after:,.0f} bytes ({dtype}).").format(
-                before=plan.kv_bytes_before, after=plan.kv_bytes_after, dtype=plan.dtype
-            )
+            _("Cache per token written: {before:,.0f} → {after:,.0f} bytes ({dtype}).", dtype=plan.dtype, **sizes)
         )
     timed = (
         (_("Reading {n} tokens: {before:.2f} → {after:.2f} s."), plan.prompt_tokens, "prefill_seconds"),
@@ -336,15 +307,11 @@ def estimate_lines(estimate: PlanEstimate) -> list[str]:
     if estimate.passes is None:
         lines.append(_("The time is not known before the download."))
     else:
-        line = (
-            _("{passes:.0f} passes over {tokens:,} tokens; the time here is not known.")
-            if estimate.seconds is None
-            else _("About {time} on this machine: {passes:.0f} passes over {tokens:,} tokens.")
-        )
-        lines.append(line.format(time=duration(estimate.seconds), passes=estimate.passes, tokens=estimate.n_searched))
+        values = {"time": duration(estimate.seconds), "passes": estimate.passes, "tokens": estimate.n_searched}
+        lines.append(_("Time on this machine: {time}; {passes:.0f} passes over {tokens:,} tokens.", **values))
     if estimate.readings is not None:
-        line = _("Memory is short: weights ({size}) are read block by block, about {n} times.")
-        lines.append(line.format(size=amount(estimate.weight_bytes), n=estimate.readings))
+        values = {"size": amount(estimate.weight_bytes), "n": estimate.readings}
+        lines.append(_("Memory is short: weights ({size}) are read block by block, about {n} times.", **values))
     if estimate.download_bytes:
         lines.append(_("{size} are downloaded first.", size=amount(estimate.download_bytes)))
     return [*lines, *(worded(note) for note in estimate.notes)]
@@ -432,32 +399,25 @@ def nats_text(budget: float) -> str:
 
 
 def largest_losses_text(layer_plan: LayerPlan) -> str:
-    """The probe and the text that lose most, with intervals. A fall of a probe within its error is said to be one."""
+    """The probe and the text that lose most, with intervals."""
     rows = [
         row
         for row in harder_text_prices(layer_plan)
         if row.is_healed == layer_plan.plan.is_healed and row.difference is not None
     ]
-    held_out = layer_plan.price.difference or 0.0
     texts = [row for row in rows if row.measure == "loss" and row.text != "task"]
     answers = [row for row in rows if row.measure != "loss" and f"no_room_{row.text}" not in layer_plan.plan.reasons]
     lines = []
     if answers:
         worst = min(answers, key=lambda row: row.difference or 0.0)
-        line = (
-            _("Breaks first: {what}, {change} points.")
-            if worst.upper is not None and worst.upper < 0
-            else _("No probe falls beyond its error; lowest: {what}, {change} points.")
-        )
-        lines.append(line.format(what=name("plan_text", worst.text), change=points_text(worst)))
+        what, change = name("plan_text", worst.text), points_text(worst)
+        lines.append(_("Lowest probe: {what}, {change} points.", what=what, change=change))
     if texts:
         worst = max(texts, key=lambda row: row.difference or 0.0)
-        line = _("Largest loss: {what}, {price} nats per token; held-out text {held_out}.")
-        lines.append(
-            line.format(
-                what=name("plan_text", worst.text), price=outcome_price_text(worst), held_out=price_text(held_out)
-            )
-        )
+        values = {"what": name("plan_text", worst.text), "price": outcome_price_text(worst)}
+        held_out = price_text(layer_plan.price.difference or 0.0)
+        line = _("Largest loss: {what}, {price} nats per token; held-out text {held_out}.", held_out=held_out, **values)
+        lines.append(line)
     return joined_sentences(lines)
 
 
@@ -467,11 +427,8 @@ def published_lines(layer_plan: LayerPlan) -> list[str]:
     if not rows:
         return []
     prices = _(", ").join(Text("{} {}").format(rule_name(row.rule), outcome_price_text(row)) for row in rows)
-    if all(row.lower is not None and row.lower > 0 for row in rows):
-        line = _("Every published choice of as many blocks loses more on held-out text: {told}.")
-    else:
-        line = _("Not certainly better than published choices of as many blocks; their loss above this one: {told}.")
-    return [line.format(told=prices), *same_choice_lines(layer_plan)]
+    line = _("Loss of published choices of as many blocks above this one, on held-out text: {told}.", told=prices)
+    return [line, *same_choice_lines(layer_plan)]
 
 
 def same_choice_lines(layer_plan: LayerPlan) -> list[str]:
@@ -498,13 +455,15 @@ def alternative_lines(layer_plan: LayerPlan) -> list[str]:
     """What else makes the model smaller, and what is lost for each percent that is saved."""
     lines = []
     for option in alternatives(layer_plan):
-        template = (
-            _("Blocks rounded to 8 bits instead: {loss}; {memory} less memory, {price} nats for each percent.")
-            if option.row.rule == "rounding"
-            else _("The plan: {memory} less memory, {price} nats for each percent.")
+        lines.append(
+            _(
+                "{name}: {loss}; {memory} less memory, {price} nats for each percent.",
+                name=_("Blocks rounded to 8 bits instead") if option.row.rule == "rounding" else _("The plan"),
+                loss=loss_text(option.row),
+                memory=share_text(option.memory),
+                price=shown(option.per_percent, ".4f"),
+            )
         )
-        values = {"loss": loss_text(option.row), "memory": share_text(option.memory)}
-        lines.append(template.format(price=shown(option.per_percent, ".4f"), **values))
     return lines if len(lines) > 1 else []
 
 
@@ -549,21 +508,12 @@ def direction_lines(layer_plan: LayerPlan) -> list[str]:
             if chosen is None:
                 lines.append(_("{where}: no rank stays within the budget.", where=where))
                 continue
-            price = outcome_price_text(chosen)
-            told = [
-                _(
-                    "{where}: {rank} directions suffice, {price} nats per token",
-                    where=where,
-                    rank=chosen.rank,
-                    price=price,
-                )
-            ]
-            told += [
-                _("; a random subspace: {price}", price=outcome_price_text(row))
-                for row in layer_plan.of(text, "loss", "random_subspace")
-                if row.blocks == list(layers)
-            ][:1]
-            lines.append(Text("").join(told))
+            values = {"where": where, "rank": chosen.rank, "price": outcome_price_text(chosen)}
+            told = _("{where}: {rank} directions suffice, {price} nats per token", **values)
+            rivals = (row for row in layer_plan.of(text, "loss", "random_subspace") if row.blocks == list(layers))
+            if rival := next(rivals, None):
+                told += _("; a random subspace: {price}", price=outcome_price_text(rival))
+            lines.append(told)
     return lines
 
 

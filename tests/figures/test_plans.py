@@ -40,7 +40,7 @@ def test_a_block_without_which_text_is_of_no_use_has_no_more_digits_and_the_dark
     row = plan_figures.block_row(LayerPlan(made.plan, dear), [3], False)
     assert (row.blocks[0].told, row.blocks[0].shade) == (">1000 %", 3) and not row.do_go
     assert [block.shade for block in row.blocks[1:]] == [0] * 6 + [1], "the last costs 5 percent and a little"
-    assert plan_wording.share_harder_text(8.1) == "over 1000 %"
+    assert plan_wording.share_harder_text(8.1) == ">1000 %"
 
 
 def test_on_a_phone_the_picture_has_more_rows_and_no_smaller_letters():
@@ -106,5 +106,5 @@ def test_a_price_of_thousands_of_percent_hides_no_other_on_a_slide():
         for rows in (huge, made.outcomes)
     )
     cut = next(line for line in chart.series if "lowest block influence" in line.name)
-    assert chart.y.high < 40 and cut.name.endswith("over 1000 %") and cut.points[-1].y <= chart.y.high
+    assert chart.y.high < 40 and cut.name.endswith(">1000 %") and cut.points[-1].y <= chart.y.high
     assert "beyond the axis" in chart.key and "beyond" not in whole.key

@@ -65,7 +65,7 @@ def test_the_answer_follows_the_budget(warehouse: Warehouse) -> None:
     runs.save_plan(warehouse, layer_plan("0199-b", name="newer", blocks=[1]))
     app = opened("plan.py", plan="0199-a")
     assert "3 of 8 blocks can go: text 3 % harder to predict (+0.031" in texts(app).replace("\\", "")
-    assert "39 % less time" in texts(app)
+    assert "30 % fewer parameters" in texts(app)
     (drawn,) = figures(app)
     assert "the plan" in [trace["name"] for trace in drawn["data"]]
     app.slider(key=url_state.key("nats")).set_value(0.03).run()
