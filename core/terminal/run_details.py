@@ -25,7 +25,7 @@ from core.registry.estimators import plateau
 from core.registry.protocols import CLAIMS, SPECIFICATIONS
 from core.tables import LayerEstimateRow, RunCheckRow, RunClaimRow, RunRow, RunSummaryRow
 from core.terminal.output import join, pad
-from core.wording.labels import number
+from core.wording.labels import number, ranges
 from core.wording.readouts import readable_limits, readable_text, served_text
 from core.wording.runs import fields
 from core.wording.verdicts import (
@@ -53,7 +53,8 @@ def answer_lines(profile: Profile) -> list[str]:
         (_("controls"), _controls_in_short(profile)),
         (_("checks"), _checks_in_short(profile)),
         (_("own labels"), served_text(profile.correlators)),
-        _loss_and_cost(run),
+        (_("loss"), _loss(run)),
+        (_("cost"), _cost(run)),
     ]
     return [f"  {_headline(profile, summary)}", *labelled(entries)]
 
@@ -68,10 +69,6 @@ def labelled(entries: Iterable[tuple[str, str]]) -> list[str]:
     return [f"  {pad(label, LABEL)}{text}" for label, text in entries if text]
 
 
-def interval_text(summary: RunSummaryRow, name: str) -> str:
-    return wording.interval_of(summary, name, _("not defined"))
-
-
 def control_name(run: RunRow) -> str:
     return wording.control_name(run.pass_, run.model_seed)
 
@@ -83,17 +80,17 @@ def _headline(profile: Profile, summary: RunSummaryRow | None) -> str:
     run, text = profile.run, profile.corpus.name
     if run.pass_ != "text":
         text = _("{text} ({control})", text=text, control=control_name(run))
+    about = {"model": profile.model.name, "text": text}
     if summary is None:
-        return _("{model} on {text}, {protocol}", model=profile.model.name, text=text, protocol=run.protocol)
+        return _("{model} on {text}, {protocol}", protocol=run.protocol, **about)
     ends = ("embedding_dimension", "inner_max", "final_dimension_pre_norm")
-    start, peak, end = (interval_text(summary, name) for name in ends)
+    start, peak, end = (wording.interval_of(summary, name) for name in ends)
     return _(
         "{model} on {text}: d2 {start} at the start, {peak} at most, {end} at the end (95 %, sampling)",
-        model=profile.model.name,
-        text=text,
         start=start,
         peak=peak,
         end=end,
+        **about,
     )
 
 
@@ -117,21 +114,15 @@ def _checks_in_short(profile: Profile) -> str:
     return join([line, *(f"{wording.name('outcome', key)} {n}" for key, n in bad.items())])
 
 
-def _loss_and_cost(run: RunRow) -> tuple[str, str]:
-    """The loss of a model that has one, and what it took."""
-    cost = _(
-        "{seconds:.0f} s, memory {memory:.2f} GB",
-        seconds=sum(json.loads(run.phase_seconds or "{}").values()),
-        memory=run.peak_memory_bytes / 1e9,
-    )
+def _loss(run: RunRow) -> str:
     if run.bits_per_byte is None:
-        return _("cost"), cost
-    return _("loss, cost"), _(
-        "{value:.3f} bits per byte over {n:,} bytes; {cost}",
-        value=run.bits_per_byte,
-        n=run.n_bytes_scored or 0,
-        cost=cost,
-    )
+        return ""
+    return _("{value:.3f} bits per byte over {n:,} bytes", value=run.bits_per_byte, n=run.n_bytes_scored or 0)
+
+
+def _cost(run: RunRow) -> str:
+    seconds = sum(json.loads(run.phase_seconds or "{}").values())
+    return _("{seconds:.0f} s, memory {memory:.2f} GB", seconds=seconds, memory=run.peak_memory_bytes / 1e9)
 
 
 # --- the numbers behind the answer ------------------------------------------------------------------------------------
@@ -160,16 +151,16 @@ def run_details(profile: Profile, controls: Sequence[Profile], record: Mapping[s
     others = list(claim_lines(_rows(profile.claims, is_core=False)))
     lines += ["", _("specifications outside the core: shown, not judged by"), *others] if others else []
     lines += ["", _("estimated dimension (d2, one token per type), 95 % intervals")]
-    for row in _d2_of_layers(profile):
-        line = _(
-            "layer {layer} {state} {value} N={n}",
-            layer=f"{row.layer:>3}",
-            state=pad(wording.name("state", row.state), 20),
-            value=f"{wording.with_interval(row.value, row.lower, row.upper):<22}",
-            n=row.n_points,
+    rows = [
+        (
+            _("layer {layer}", layer=row.layer),
+            wording.name("state", row.state),
+            wording.with_interval(row.value, row.lower, row.upper),
+            f"N={row.n_points}",
         )
-        lines.append(f"  {line}")
-    return lines
+        for row in _d2_of_layers(profile)
+    ]
+    return [*lines, *_columns(rows)]
 
 
 def result_lines(profile: Profile, controls: Sequence[Profile] = ()) -> list[str]:
@@ -202,9 +193,8 @@ def check_line(row: RunCheckRow) -> str:
     A check without a limit cannot pass: it is shown as information.
     """
     where = "" if row.layer is None else _(", layer {layer}", layer=row.layer)
-    error = "" if row.std_error is None else f" ± {number(row.std_error)}"
     limit = "" if row.threshold is None else _(" (limit {value})", value=number(row.threshold))
-    value = _("not defined") if row.value is None else number(row.value)
+    value = wording.with_error(row.value, row.std_error)
     outcome = _("info") if row.threshold is None and row.outcome == "pass" else wording.name("outcome", row.outcome)
     name = wording.name("check", row.check_name)
     return _(
@@ -212,7 +202,7 @@ def check_line(row: RunCheckRow) -> str:
         outcome=pad(f"{outcome} ", 9),
         name=name,
         where=where,
-        value=f"{value}{error}{limit}",
+        value=f"{value}{limit}",
     )
 
 
@@ -241,7 +231,7 @@ def _dimension_lines(profile: Profile) -> Iterator[str]:
         yield "  " + _("estimated dimension (d2, one token per type, N={n:,}), 95 % intervals", n=summary.n_points)
         rows = [_largest(summary, n_layers), (_("working"), wording.shape_text(summary), _band_text(summary, n_layers))]
         if summary.final_dimension_post_norm is not None:
-            rows.append((_("final post-norm"), interval_text(summary, "final_dimension_post_norm"), ""))
+            rows.append((_("final post-norm"), wording.interval_of(summary, "final_dimension_post_norm"), ""))
         yield from _columns(rows)
         if start := start_text(summary, profile.estimates):
             yield f"    {start}"
@@ -263,7 +253,7 @@ def _dimension_lines(profile: Profile) -> Iterator[str]:
 def _largest(summary: RunSummaryRow, n_layers: int) -> tuple[str, str, str]:
     layer = summary.inner_max_layer
     place = "" if layer is None else _("layer {layer} of {n}", layer=layer, n=n_layers)
-    return _("largest inner"), interval_text(summary, "inner_max"), place
+    return _("largest inner"), wording.interval_of(summary, "inner_max"), place
 
 
 def _joint_lines(profile: Profile) -> list[str]:
@@ -276,29 +266,26 @@ def _band_text(summary: RunSummaryRow, n_layers: int) -> str:
     first, last = summary.working_layer_first, summary.working_layer_last
     if summary.working_dimension is None or first is None:
         return ""
-    line = _("layers {first} to {last} of {n}; read at layer {layer}")
-    if first == last:
-        line = _("layer {first} of {n}; read at layer {layer}")
-    return line.format(first=first, last=last, n=n_layers, layer=summary.working_layer)
+    (band,) = ranges(range(first, last + 1))
+    return _("layers {band} of {n}; read at layer {layer}", band=band, n=n_layers, layer=summary.working_layer)
 
 
 def _largest_norm(profile: Profile) -> str:
     """The largest norm over the layers that the mask considers: neither the embedding nor the final state."""
     if profile.run.max_norm_ratio is None:
         return ""
-    text = _("largest norm {ratio} times the median", ratio=number(profile.run.max_norm_ratio))
+    told = [_("largest norm {ratio} times the median", ratio=number(profile.run.max_norm_ratio))]
     known = [row for row in _rows(profile.correlators, cloud="unmasked") if row.value is not None]
     ratios = [row for row in _rows(known, correlator="large_norm_ratio") if 0 < row.layer < profile.model.n_layers]
-    if not ratios:
-        return text
-    layer = max(ratios, key=lambda row: row.value).layer
-    there = {row.correlator: row.value for row in _rows(known, layer=layer)}
-    text = _("{told}, at layer {layer}", told=text, layer=layer)
-    if count := there.get("large_norm_tokens"):
-        text = _("{where}: {n:,.0f} such tokens there", where=text, n=count)
-        if (at_start := there.get("large_norm_at_start")) is not None:
-            text = join([text, _("{share:.0f} % at position 0", share=100 * at_start)])
-    return text
+    if ratios:
+        layer = max(ratios, key=lambda row: row.value).layer
+        there = {row.correlator: row.value for row in _rows(known, layer=layer)}
+        told.append(_("at layer {layer}", layer=layer))
+        if count := there.get("large_norm_tokens"):
+            told.append(_("{n:,.0f} such tokens there", n=count))
+            at_start = there.get("large_norm_at_start")
+            told += [] if at_start is None else [_("{share:.0f} % at position 0", share=100 * at_start)]
+    return join(told)
 
 
 def _neighbour_lines(profile: Profile) -> Iterator[str]:
@@ -362,9 +349,10 @@ def _layer_pair_lines(profile: Profile) -> Iterator[str]:
     layers = sorted(layer for measure, layer in pairs if measure == "autocorrelation")
     if not layers:
         return
-    of_layer = {layer: pairs["autocorrelation", layer] for layer in layers}
-    first, n = layers[0], of_layer[layers[0]].n_points
-    least = min(layers, key=lambda layer: math.inf if (value := of_layer[layer].value) is None else value)
+    first = layers[0]
+    known = [layer for layer in layers if pairs["autocorrelation", layer].value is not None]
+    least = min(known, key=lambda layer: pairs["autocorrelation", layer].value, default=first)
+    n = pairs["autocorrelation", first].n_points
     yield "  " + _("between layers (one token per type, N={n:,})", n=n)
     names = {
         "autocorrelation": _("autocorr."),
@@ -380,16 +368,13 @@ def _layer_pair_lines(profile: Profile) -> Iterator[str]:
     for measure, name in names.items():
         own = [pairs[measure, layer] for layer in shown if (measure, layer) in pairs]
         if len(own) == len(shown):
-            null, spread = own[0].null_value, own[0].null_spread
-            chance = "" if null is None else _with_error(null, spread)
+            chance = "" if own[0].null_value is None else _with_error(own[0].null_value, own[0].null_spread)
             rows.append((name, *(_with_error(one.value, one.std_error) for one in own), chance))
     yield from _columns(rows)
 
 
 def _with_error(value: float | None, error: float | None) -> str:
-    if value is None:
-        return _("not defined")
-    return number(value) if error is None else f"{number(value)}±{error:.1g}"
+    return number(value) if value is None or error is None else f"{number(value)}±{error:.1g}"
 
 
 def _check_lines(profile: Profile) -> Iterator[str]:

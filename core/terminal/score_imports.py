@@ -12,9 +12,9 @@ import polars as pl
 from core.figures.scores import with_kind
 from core.locale import _, in_language
 from core.registry.names import NOT_STATED
-from core.scores.score_rows import ScoreFile, metrics_without_direction
-from core.terminal.output import join
+from core.scores.score_rows import metrics_without_direction
 from core.wording import scores as score_wording
+from core.wording.labels import names_text
 
 MOST_EXAMPLES = 5
 """Models or contradictions that are listed at most."""
@@ -31,22 +31,21 @@ def import_lines(preview, stored: Mapping[str, Any] | None, scored: Sequence[tup
     values = [f"{counted[kind]:,} {score_wording.kind_name(kind)}" for kind in score_wording.KINDS if kind in counted]
     if file.samples:
         values.append(_("{n:,} single answer", "{n:,} single answers", n=len(file.samples)))
-    lines.append(_("values: {values}").format(values=join(values) or _("none")))
+    lines.append(_("values: {values}", values=values))
     for skipped in (True, False):
         lines += score_wording.remark_lines(file.rows, skipped=skipped)
     lines += _contradictions(rows)
-    lines += _directions(file)
-    was_stored = preview.imported_at is not None
-    is_stored = file.sha256 in (stored or ()) and not was_stored
+    if undirected := metrics_without_direction(file):
+        line = _("which end is better? The page Choose asks; in a CSV file the column higher_is_better tells: {names}")
+        lines.append(line.format(names=names_text(undirected, MOST_EXAMPLES)))
     lines += _models(preview, is_tried=stored is None)
-    if was_stored:
-        line = _("stored before, on {time} UTC; nothing was changed.")
-        lines.append(line.format(time=f"{preview.imported_at:%Y-%m-%d %H:%M}"))
-    elif is_stored:
-        lines.append(_("stored."))
+    is_stored = file.sha256 in (stored or ())
+    if preview.imported_at is not None:
+        time = f"{preview.imported_at:%Y-%m-%d %H:%M}"
+        lines.append(_("stored before, on {time} UTC; nothing was changed.", time=time))
     else:
-        lines.append(_("nothing was stored.") if stored is None else _("not stored."))
-    lines += _rankings(scored) if is_stored or was_stored else []
+        lines.append(_("stored.") if is_stored else _("not stored."))
+    lines += _rankings(scored) if is_stored or preview.imported_at is not None else []
     return [lines[0], *(f"  {line}" for line in lines[1:])]
 
 
@@ -78,7 +77,8 @@ def _contradictions(rows: pl.DataFrame) -> list[str]:
     columns = ("model", "benchmark", "metric", "value", "known_from", "known_value")
     conflicts = rows.filter(pl.col("known") == "conflict").head(MOST_EXAMPLES)
     return [
-        _("contradiction: {model} {benchmark} {metric}: {value:g}, but {known}").format(
+        _(
+            "contradiction: {model} {benchmark} {metric}: {value:g}, but {known}",
             model=model,
             benchmark=benchmark,
             metric=metric,
@@ -89,24 +89,17 @@ def _contradictions(rows: pl.DataFrame) -> list[str]:
     ]
 
 
-def _directions(file: ScoreFile) -> list[str]:
-    """The metrics of which nobody knows the better end, and the column that tells it."""
-    line = _("{metric}: which end is better? The page Choose asks; in a CSV file the column higher_is_better tells.")
-    return [line.format(metric=metric) for metric in metrics_without_direction(file)[:MOST_EXAMPLES]]
-
-
 def _models(preview, is_tried: bool) -> list[str]:
     names = preview.names
     if names.is_empty():
         return []
-    lines = [_("models that are measured here: {measured}").format(measured=score_wording.measured_text(names))]
+    lines = [_("models that are measured here: {measured}", measured=score_wording.measured_text(names))]
     if preview.aliases:
-        lines.append(_("new aliases: {n:,}").format(n=len(preview.aliases)))
+        lines.append(_("new aliases: {n:,}", n=len(preview.aliases)))
     near = names.filter(~pl.col("is_measured"), pl.col("suggestions").list.len() > 0)
     for name, suggestions in near.head(MOST_EXAMPLES).select("name", "suggestions").iter_rows():
-        words = {"alias": shlex.quote(name), "model": shlex.quote(suggestions[0])}
-        line = _("{name} may be {near}: `workdim scores alias {alias} {model}`")
-        lines.append(line.format(name=name, near=_(", ").join(suggestions), **words))
+        words = {"near": suggestions, "alias": shlex.quote(name), "model": shlex.quote(suggestions[0])}
+        lines.append(_("{name} may be {near}: `workdim scores alias {alias} {model}`", name=name, **words))
     if near.height > 1 and not is_tried:
         lines.append(_("map all likely names: `workdim scores alias --suggested`"))
     return lines
@@ -116,9 +109,8 @@ def _rankings(scored: Sequence[tuple[str, str]]) -> list[str]:
     """How each benchmark of the file is ranked by; or that no model of it is measured here."""
     if not scored:
         return [_("None of this file's models is measured here: no ranking shows them.")]
-    return [
-        _("the ranking with this benchmark: `workdim {command}`").format(
-            command=shlex.join(["rank", "--benchmark", benchmark, *(["--metric", metric] * (metric != NOT_STATED))])
-        )
-        for benchmark, metric in scored[:MOST_EXAMPLES]
+    named = [
+        ["--benchmark", benchmark, *(["--metric", metric] * (metric != NOT_STATED))] for benchmark, metric in scored
     ]
+    commands = [shlex.join(["rank", *options]) for options in named[:MOST_EXAMPLES]]
+    return [_("the ranking with this benchmark: `workdim {command}`", command=command) for command in commands]

@@ -5,7 +5,8 @@ table fits the terminal; two runs side by side, layer plans, and answers about d
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import groupby
 from typing import Any, TypeVar
 
 import polars as pl
@@ -36,6 +37,7 @@ Row = TypeVar("Row")
 def runs_table(runs: pl.DataFrame) -> list[str]:
     """A table of runs, newest first."""
     head = heads("run", "model", "text", "protocol", "largest inner", "final pre-norm", "final post-norm", "verdicts")
+    columns = ("inner_max", "final_dimension_pre_norm", "final_dimension_post_norm")
     has_tags = any(len(tags) for tags in runs["tags"])
     head += heads("tags") if has_tags else []
     rows = [
@@ -44,10 +46,8 @@ def runs_table(runs: pl.DataFrame) -> list[str]:
             marked_name(r.name, wording.is_vetoed(r)),
             r.corpus_name,
             r.protocol,
-            wording.interval_of(r, "inner_max", "-"),
-            wording.interval_of(r, "final_dimension_pre_norm", "-"),
-            wording.interval_of(r, "final_dimension_post_norm", "-"),
-            _verdict(r),
+            *(wording.interval_of(r, column, "-") for column in columns),
+            verdict_marks(r) if r.pass_ == "text" else wording.name("pass", r.pass_),
             *((", ".join(r.tags),) if has_tags else ()),
         )
         for r in records(runs, Run)
@@ -58,15 +58,6 @@ def runs_table(runs: pl.DataFrame) -> list[str]:
     if any(worst == "veto" for worst in runs["worst_check"]):
         lines += ["", wording.veto_mark_text()]
     return lines
-
-
-def _verdict(run: Run) -> str:
-    """Both claims as marks; for a control, its kind."""
-    if run.pass_ != "text":
-        return wording.name("pass", run.pass_)
-    if run.n_points is None:
-        return wording.outcome_text(run)
-    return verdict_marks(run)
 
 
 def trash_table(trashed: Sequence[Any]) -> list[str]:
@@ -239,49 +230,31 @@ def _cut(text: str, room: int) -> str:
     return cut
 
 
-SHORT_CELL = 24
-"""Columns: two values up to this long, and what they are of, stand side by side in a line of a terminal."""
-
-
 def diff_lines(ids: Sequence[str], sentence: str, results: Sequence[Line], differing: Sequence[Line]) -> list[str]:
-    """Two runs side by side: whether they may be compared, the results, and every field that differs."""
-    rows = [(line.label, line.one, line.other) for line in results if _cells_of(line) <= SHORT_CELL]
-    long = [line for line in results if _cells_of(line) > SHORT_CELL]
-    lines = [sentence, "", *table(("", ids[0][:SHORT_ID], ids[1][:SHORT_ID]), rows), *_one_above_the_other(long)]
-    section = ""
-    for line in differing:
-        lines += ["", line.section] if line.section != section else []
-        section = line.section
-        lines += _one_above_the_other([line], "  ")
+    """Two runs: whether they may be compared, the results, and every field that differs, one value above the other."""
+    one, other = (run_id[:SHORT_ID] for run_id in ids)
+    lines = [sentence, "", _("Run {one} above run {other}:", one=one, other=other)]
+    for section, of_section in groupby([*results, *differing], key=lambda line: line.section):
+        lines += ["", section] if section else []
+        for line in of_section:
+            lines += [f"  {line.label}", *_indented(f"{line.one}\n{line.other}".split("\n"), 4)]
     return [*lines, "", _("Not listed: fields that agree, and run ids, times and memory.")]
-
-
-def _cells_of(line: Line) -> int:
-    return max(cell_len(line.one), cell_len(line.other))
-
-
-def _one_above_the_other(lines: Sequence[Line], indent: str = "") -> Iterator[str]:
-    for line in lines:
-        yield f"{indent}{line.label}"
-        yield from (f"{indent}  {value}" for value in f"{line.one}\n{line.other}".split("\n"))
 
 
 # --- layer plans -----------------------------------------------------------------------------------------------------
 
 
 def plan_answer_lines(layer_plan: LayerPlan) -> list[str]:
-    """What a plan says and what limits it, its blocks, and what it saves.
-
-    Where the answer is about other blocks than the plan's own, all that is of these stands together, and names them first.
+    """What a plan says and which blocks that is about; then of its own set, which is named where that is another, what limits
+    it and what it saves.
     """
-    plan, other = layer_plan.plan, plan_wording.own_set_text(layer_plan)
-    details = [other, plan_wording.healing_text(layer_plan), plan_wording.task_text(layer_plan)]
-    of_own_set = [*filter(None, details), *_indented(plan_wording.note_lines(plan))]
-    budgets = plan_wording.budget_lines(layer_plan)
-    lines = [plan_wording.plan_text(layer_plan), *([] if other else of_own_set)]
-    lines += ["", *budgets] if budgets else []
-    lines += ["", _blocks_line(layer_plan), "", *([*of_own_set, ""] if other else [])]
-    lines += [*plan_wording.saving_lines(plan), *plan_wording.alternative_lines(layer_plan)]
+    plan = layer_plan.plan
+    details = (plan_wording.own_set_text, plan_wording.healing_text, plan_wording.task_text)
+    of_own_set = [*filter(None, (told(layer_plan) for told in details)), *_indented(plan_wording.note_lines(plan))]
+    savings = [*plan_wording.saving_lines(plan), *plan_wording.alternative_lines(layer_plan)]
+    lines = [plan_wording.plan_text(layer_plan), _blocks_line(layer_plan)]
+    for part in (plan_wording.budget_lines(layer_plan), of_own_set, savings):
+        lines += ["", *part] if part else []
     if plan.saved_as:
         saved = _("Saved: {folder}; reopened, its loss is the verified one.", folder=plan.saved_as)
         lines += ["", saved, _("`workdim measure {folder}` measures the smaller model.", folder=plan.saved_as)]
@@ -301,30 +274,29 @@ def plan_lines(layer_plan: LayerPlan) -> list[str]:
     """A plan with all that was measured for it."""
     plan = layer_plan.plan
     path, harder = plan_analysis.search_path(layer_plan), plan_analysis.harder_text_prices(layer_plan)
-    directions = plan_wording.direction_lines(layer_plan)
-    rivals = table_of(plan_analysis.rivals(layer_plan), plan_wording.rival_columns())
-    lines = [*plan_answer_lines(layer_plan), "", _("Candidates"), *rivals]
-    if path:
-        priced: dict[str, Callable[[PlanOutcomeRow], Any]] = {
-            _("Gone"): lambda row: len(row.blocks),
-            _("Blocks"): plan_wording.blocks_cell,
-            _("Repaired"): lambda row: yes_or_no(row.is_healed),
-            _("Nats per token [95 %]"): plan_wording.outcome_price_text,
-        }
-        lines += ["", _("By number of blocks"), *table_of(path, priced)]
-    if harder:
-        told = table_of(harder, plan_wording.harder_columns(), (_("N"),))
-        lines += ["", _("Other texts and probes"), *told]
-    held_against = [*plan_wording.published_lines(layer_plan), *plan_wording.control_lines(plan)]
-    lines += ["", *held_against] if held_against else []
-    if directions:
-        lines += ["", _("Directions that suffice (principal components; an upper bound)"), *_indented(directions)]
-        lines += ["", *plan_wording.student_lines(layer_plan)]
+    priced: dict[str, Callable[[PlanOutcomeRow], Any]] = {
+        _("Gone"): lambda row: len(row.blocks),
+        _("Blocks"): plan_wording.blocks_cell,
+        _("Repaired"): lambda row: yes_or_no(row.is_healed),
+        _("Nats per token [95 %]"): plan_wording.outcome_price_text,
+    }
+    directions = _indented(plan_wording.direction_lines(layer_plan))
+    parts = {
+        _("Candidates"): table_of(plan_analysis.rivals(layer_plan), plan_wording.rival_columns()),
+        _("By number of blocks"): table_of(path, priced) if path else [],
+        _("Other texts and probes"): table_of(harder, plan_wording.harder_columns(), (_("N"),)) if harder else [],
+        "": [*plan_wording.published_lines(layer_plan), *plan_wording.control_lines(plan)],
+        _("Directions that suffice (principal components; an upper bound)"): directions,
+    }
+    lines = plan_answer_lines(layer_plan)
+    for title, told in parts.items():
+        lines += ["", *filter(None, [title]), *told] if told else []
+    lines += ["", *plan_wording.student_lines(layer_plan)] if directions else []
     return [*lines, "", _("Plan {id}", id=plan.plan_id)]
 
 
-def _indented(lines: Sequence[str]) -> list[str]:
-    return [f"  {line}" for line in lines]
+def _indented(lines: Sequence[str], by: int = 2) -> list[str]:
+    return [f"{' ' * by}{line}" for line in lines]
 
 
 def _blocks_line(layer_plan: LayerPlan) -> str:
@@ -401,8 +373,7 @@ def model_table(answer: Answer) -> list[str]:
     head = [*heads("rank", "model"), answer_wording.dimension_name(answer.population.asked.dimension)]
     has_scores = any(model.score is not None for model in answer.models)
     if has_scores:
-        has_errors = answer.ranked.has_score_errors
-        head += heads("score", "rank by score") if has_errors else heads("score", "rank by score (no error known)")
+        head += heads("score", "rank by score")
     return table(head, [_row(model, has_scores) for model in answer.models])
 
 
@@ -438,10 +409,7 @@ def published_lines() -> list[str]:
     """Published claims, to be held against our own answer."""
     lines = [_("Published, as told there or second hand:")]
     for claim in CLAIMS:
-        line = _("{source} (n: {n}; {direction}): {said} Besides: {confound}")
-        if claim.direction == "other":
-            line = _("{source} (n: {n}): {said} Besides: {confound}")
         parts = {key: translated(getattr(claim, key)) for key in ("n", "said", "confound")}
-        line = line.format(source=claim.source, direction=answer_wording.direction_name(claim), **parts)
-        lines.append(f"  {line}")
+        parts |= {"source": claim.source, "direction": answer_wording.direction_name(claim)}
+        lines.append("  " + _("{source} (n: {n}; {direction}): {said} Besides: {confound}", **parts))
     return lines

@@ -341,8 +341,8 @@ def comparison_text(comparison: Comparison) -> str:
     names = model_labels(comparison)
     ordered = comparison.by_loss
     told = [f"{names[one.run.run_id]} {loss_text(one.loss)}" for one in ordered]
-    template = _("On {text}, bits per byte (lower is better): {models}.")
-    losses = template.format(text=ordered[0].run.corpus_name, models=_(", ").join(told))
+    text = ordered[0].run.corpus_name
+    losses = _("On {text}, bits per byte (lower is better): {models}.", text=text, models=told)
     if len(ordered) > 2:
         return losses
     better = _("{text}.", text=better_text(comparison))
@@ -386,36 +386,25 @@ def _shape_text(comparison: Comparison) -> str:
     if comparison.points is None:
         return wording.joined_sentences((lead, _("Peak dimensions do not compare either; their layers do.")))
     names = model_labels(comparison)
-    told = _(", ").join(f"{names[one.run.run_id]} {dimension_text(one)}" for one in comparison.models)
+    told = [f"{names[one.run.run_id]} {dimension_text(one)}" for one in comparison.models]
     return wording.joined_sentences((lead, _("Largest inner dimension: {models}.", models=told)))
 
 
 def left_out_lines(comparison: Comparison) -> list[str]:
-    """Of which models the loss is not held against the others', and why; of none, what the answer is then."""
+    """Of which models the loss is not held against the others', and why."""
     names = model_labels(comparison)
     without = [names[model.run.run_id] for model in comparison.models if model.loss is None]
-    lines = []
-    if len(without) == len(names):
-        lines.append(
-            _("Encoders have no loss.") if comparison.points else _("Encoders have no loss: only their shapes compare.")
-        )
-    elif without:
-        lines.append(_("{names}: encoders have no loss, only their shapes compare.", names=without))
+    lines = [_("Encoders have no loss: {names}.", names=without)] if without else []
     by_reason: dict[tuple[str, ...], list[str]] = {}
     for one in comparison.compares:
         if one.what == "bits_per_byte" and not one.may and one.base.loss and one.other.loss:
             by_reason.setdefault(one.reasons, []).append(names[one.other.run.run_id])
-    if by_reason and not comparison.differences:
-        what = conditions_text(dict.fromkeys(key for reasons in by_reason for key in reasons))
-        told = (
-            _("The losses of the others do not compare, because they differ in: {what}.", what=what)
-            if lines
-            else _("Their losses do not compare, because they differ in: {what}.", what=what)
-        )
-        return [*lines, told]
-    template = _("Losses of {names} do not compare, because they differ in: {what}.")
     return lines + [
-        template.format(names=_(", ").join(others), what=conditions_text(reasons))
+        _(
+            "Losses of {names} do not compare, because they differ in: {what}.",
+            names=others,
+            what=conditions_text(reasons),
+        )
         for reasons, others in by_reason.items()
     ]
 
@@ -461,25 +450,10 @@ def not_compared_lines(comparison: Comparison) -> list[str]:
     for one in comparison.compares:
         if one.what == "dimension":
             by_sentence.setdefault(comparability_text(one), []).append(names[one.other.run.run_id])
-    if len(names) == 2:
-        return [*lines, *by_sentence]
-    template = _("{first} and {names}: {what}")
     return lines + [
-        template.format(first=names[first], names=_(", ").join(others), what=what)
+        _("{first} and {names}: {what}", first=names[first], names=others, what=what)
         for what, others in by_sentence.items()
     ]
-
-
-def brief_text(comparison: Comparison) -> str:
-    """`not_compared_lines` in one line without reasons; empty where all compare, and where the answer says so itself."""
-    by_loss, names = {one.run.run_id for one in comparison.by_loss}, model_labels(comparison)
-    left_out = [name for run_id, name in names.items() if run_id not in by_loss] if comparison.differences else []
-    told = [_("Not compared by loss: {names}.", names=left_out)] if left_out else []
-    if comparison.points == "one_per_word":
-        told.append(_("Dimensions compare on words only."))
-    elif comparison.points is None and comparison.differences:
-        told.append(_("Not all dimensions compare; shapes do."))
-    return wording.joined_sentences((*told, _("Why: under Verdicts and numbers."))) if told else ""
 
 
 def comparison_columns(comparison: Comparison) -> dict[str, Callable[[ComparedModel], str]]:
@@ -543,9 +517,8 @@ def _sample(text: pl.DataFrame) -> Iterator[Limit]:
     )
     fewest = text["n_sequences"].min()
     if isinstance(fewest, int) and fewest < ENOUGH_WINDOWS:
-        few = _("Only {count} windows in some runs; {needed} are advised.")
-        count = derived(fewest, "runs", "n_sequences")
-        yield _("Is the text long enough?"), few.format(count=count, needed=ENOUGH_WINDOWS)
+        counts = {"count": derived(fewest, "runs", "n_sequences"), "needed": ENOUGH_WINDOWS}
+        yield _("Is the text long enough?"), _("Only {count} windows in some runs; {needed} are advised.", **counts)
 
 
 def _tokenizers(text: pl.DataFrame, words: Sequence[RankingGroup]) -> Iterator[Limit]:
@@ -572,16 +545,18 @@ def _models(text: pl.DataFrame) -> Iterator[Limit]:
         if run.base_relation is not None
     ]
     if relations:
-        told = _("The weights measured are not the base model's ({relations}).")
-        yield _("Do the numbers hold for the base models?"), told.format(relations=names_text(relations, MOST_NAMES))
+        told = _(
+            "The weights measured are not the base model's ({relations}).", relations=names_text(relations, MOST_NAMES)
+        )
+        yield _("Do the numbers hold for the base models?"), told
     bare = text.filter(pl.col("qualifiers").list.contains("no_final_norm").fill_null(False))
     if bare.height:
         names = _names(set(ids_of(bare)), text)
         yield _("Are the final states of all models alike?"), _("No. Without a final norm: {names}.", names=names)
     dtypes = sorted(text["dtype"].unique().to_list())
     if len(dtypes) > 1:
-        told = _("Number formats differ ({dtypes}); the effect was not measured.")
-        yield _("Does the number format matter?"), told.format(dtypes=_(", ").join(dtypes))
+        told = _("Number formats differ ({dtypes}); the effect was not measured.", dtypes=dtypes)
+        yield _("Does the number format matter?"), told
 
 
 def _names(run_ids: set[str], text: pl.DataFrame) -> str:

@@ -74,11 +74,9 @@ def score_note_lines(row: ScoredRun) -> list[str]:
             if row.score_n_samples is None
             else _("partial run, {n} questions", n=shown(row.score_n_samples, ","))
         )
-    lowest, highest = number(row.score_lowest), number(row.score_highest)
-    if lowest != highest:
+    if row.score_sources > 1:
+        lowest, highest = number(row.score_lowest), number(row.score_highest)
         lines.append(_("{lowest} to {highest} in {n} sources", lowest=lowest, highest=highest, n=row.score_sources))
-    elif row.score_sources > 1:
-        lines.append(_("the same in {n} sources", n=row.score_sources))
     if row.score_variants > 1 or (row.score_dtype or row.dtype) != row.dtype:
         lines.append(score_settings_text(row.score_dtype, row.score_chat_template))
     return lines
@@ -163,8 +161,8 @@ def p_value_text(p: float | None) -> str:
 def _left_out_text(comparison: PairedComparison) -> str:
     sentences = []
     if comparison.n_only_a or comparison.n_only_b:
-        line = _("Left out, answered by one model only: {a} of the first, {b} of the second.")
-        sentences.append(line.format(a=shown(comparison.n_only_a, ","), b=shown(comparison.n_only_b, ",")))
+        counts = {"a": shown(comparison.n_only_a, ","), "b": shown(comparison.n_only_b, ",")}
+        sentences.append(_("Left out, answered by one model only: {a} of the first, {b} of the second.", **counts))
     if comparison.n_groups < comparison.n_common:
         sentences.append(_("Questions on one passage count as one: {n} units.", n=shown(comparison.n_groups, ",")))
     if comparison.n_repeated:
@@ -177,10 +175,9 @@ def _left_out_text(comparison: PairedComparison) -> str:
 def _mcnemar_text(comparison: PairedComparison) -> str:
     if comparison.p_value is None:
         return ""
-    line = _("Only the first is right: {a}; only the second: {b}; McNemar: {p}.")
-    return line.format(
-        a=shown(comparison.only_a_right, ","), b=shown(comparison.only_b_right, ","), p=p_value_text(comparison.p_value)
-    )
+    counts = {"a": shown(comparison.only_a_right, ","), "b": shown(comparison.only_b_right, ",")}
+    p = p_value_text(comparison.p_value)
+    return _("Only the first is right: {a}; only the second: {b}; McNemar: {p}.", p=p, **counts)
 
 
 def _judgement_text(comparison: PairedComparison) -> str:
@@ -341,8 +338,8 @@ def remark_lines(rows: Sequence[ParsedScore], *, skipped: bool) -> list[str]:
         if len({remark.detail for remark, _at in remarks}) > 1:  # one line stands for all, worded as the first
             first = replace(first, detail=f"{first.detail}, …")
         places = _("; ").join(worded(at) for _remark, at in remarks[:EXAMPLES])
-        line = _("{n:,} × {words} (for example {places})")
-        lines.append(line.format(n=len(remarks), words=remark_text(first), places=places))
+        told = {"words": remark_text(first), "places": places}
+        lines.append(_("{n:,} × {words} (for example {places})", n=len(remarks), **told))
     return lines
 
 

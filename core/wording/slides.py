@@ -38,9 +38,8 @@ def checks_text(runs: pl.DataFrame) -> str:
     vetoed = runs.filter(worst_check="veto")["name"].unique(maintain_order=True).to_list()
     warned = counted(runs.filter(worst_check="warn")["name"].n_unique(), "runs")
     if vetoed:
-        return _("Quality checks: {n} vetoed ({names}), whose numbers do not count").format(
-            n=counted(len(vetoed), "runs"), names=short_names_text([marked_name(name, True) for name in vetoed])
-        )
+        n, names = counted(len(vetoed), "runs"), short_names_text([marked_name(name, True) for name in vetoed])
+        return _("Quality checks: {n} vetoed ({names}), whose numbers do not count", n=n, names=names)
     if warned:
         return _("Quality checks: none vetoed, {n} with a warning", n=warned)
     return _("Quality checks: all passed")

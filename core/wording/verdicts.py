@@ -178,9 +178,8 @@ def claim_outcome_text(row: RunClaimRow) -> str:
         return "–"
     if outcome != "cannot_tell" or row.lower is None or not 1 < row.lower < needed:
         return labels.name("claim_outcome", outcome)
-    template = _("too small to count (lower limit {lower}, needed {needed})")
-    lower = math.floor(1000 * row.lower) / 1000  # rounded up it could read as the limit itself
-    return template.format(lower=shown(lower, ".3f"), needed=shown(needed, ".2f"))
+    lower = shown(math.floor(1000 * row.lower) / 1000, ".3f")  # rounded up it could read as the limit itself
+    return _("too small to count (lower limit {lower}, needed {needed})", lower=lower, needed=shown(needed, ".2f"))
 
 
 def outcome_legend_text() -> str:
@@ -234,8 +233,11 @@ def start_text(run: RunSummaryRow, estimates: Iterable[LayerEstimateRow]) -> str
 def extrema_text(rows: Sequence[RunExtremumRow]) -> str:
     """The extrema of a profile: `start 103 at layer 0, valley 4.05 at layer 2, peak 57.8 at layer 13, ...`."""
     parts = [
-        _("{kind} {value} at layer {layer}").format(
-            kind=labels.name("extremum", row.kind), value=number(row.value), layer=row.layer
+        _(
+            "{kind} {value} at layer {layer}",
+            kind=labels.name("extremum", row.kind),
+            value=number(row.value),
+            layer=row.layer,
         )
         for row in sorted(rows, key=lambda row: row.layer)
     ]
@@ -263,9 +265,10 @@ def dominance_text(correlators: Iterable[LayerCorrelatorRow]) -> str:
         return ""
     what = _("three coordinates") if "top_coordinates_3" in found else _("three principal components")
     layer = max(shares, key=shares.__getitem__)
-    template = _("{what} hold half of the variance or more (layers {layers}; {share} %, layer {layer})")
-    layers = _(", ").join(ranges(shares))
-    return template.format(what=what, layers=layers, share=round(100 * shares[layer]), layer=layer)
+    values = {"layers": ranges(shares), "share": round(100 * shares[layer]), "layer": layer}
+    return _(
+        "{what} hold half of the variance or more (layers {layers}; {share} %, layer {layer})", what=what, **values
+    )
 
 
 def pace_text(value: float, error: float | None) -> str:

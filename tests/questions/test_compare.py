@@ -80,9 +80,9 @@ def test_encoders_have_no_loss_and_their_shape_is_the_answer(warehouse):
     found = run_question.ask_comparison(warehouse, [E, F])
     assert found.difference is None and {one.reasons for one in found.compares if not one.may} == {("no_loss",)}
     told = run_wording.comparison_text(found)
-    assert told.startswith("Encoders have no loss. Largest inner dimension: e ")
+    assert told.startswith("Encoders have no loss: e, f. Largest inner dimension: e ")
     mixed = run_question.ask_comparison(warehouse, [A, E])
-    assert mixed.points is None and "e: encoders have no loss" in run_wording.comparison_text(mixed)
+    assert mixed.points is None and "Encoders have no loss: e." in run_wording.comparison_text(mixed)
 
 
 def test_an_encoder_named_first_leaves_the_losses_of_the_others_their_answer(warehouse):
@@ -94,9 +94,8 @@ def test_an_encoder_named_first_leaves_the_losses_of_the_others_their_answer(war
     assert (difference["of"], difference["from"]) == ("local:b", "local:a")
     assert difference["value"] == pytest.approx(0.3) and "0.300 [" in run_wording.comparison_text(found)
     assert ": a 1.10 [" in run_wording.comparison_text(found)
-    assert run_wording.brief_text(found).startswith("Not compared by loss: e, g. Not all dimensions ")
     notes = run_wording.not_compared_lines(found)
-    assert notes[0].startswith("e: encoders have no loss") and notes[1].startswith("Losses of g do not compare")
+    assert notes[0] == "Encoders have no loss: e." and notes[1].startswith("Losses of g do not compare")
     losses = [one for one in as_record(found, run_question.RECORD)["compares"] if one["what"] == "bits_per_byte"]
     assert [(one["of"], one["model"], one["may"]) for one in losses] == [
         ("local:b", "local:e", False),
@@ -104,7 +103,7 @@ def test_an_encoder_named_first_leaves_the_losses_of_the_others_their_answer(war
         ("local:b", "local:a", True),
     ]
     apart = run_question.ask_comparison(warehouse, [E, A, G])  # two losses, of two texts
-    assert "Their losses do not compare, because they differ in: " in run_wording.comparison_text(apart)
+    assert "Losses of g do not compare, because they differ in: " in run_wording.comparison_text(apart)
 
 
 def test_runs_are_found_by_id_and_models_by_name(warehouse):

@@ -56,7 +56,7 @@ def test_the_answer_comes_first_in_ten_lines():
     said = " ".join(" ".join(answer).split())
     assert "d2 50.0 [" in said[:80] and "] at the start, 100 [90, 110] at most, 20.0 [" in said
     labels = [line[2:16].strip() for line in answer[1:]]
-    assert labels == ["rises", "falls", "controls", "checks", "loss, cost"]
+    assert labels == ["rises", "falls", "controls", "checks", "loss", "cost"]
     (line,) = next_lines(profile)
     assert [command.split()[1] for command in line.split("`")[1::2]] == ["runs", "app"]
     assert len(answer) <= 9 and len(result_lines(profile)) <= 50
@@ -87,7 +87,7 @@ def test_the_loss_readable_at_a_layer_is_told_with_what_it_is_not():
 
 def test_the_largest_norm_is_told_with_its_place():
     said = told()
-    largest = r"largest norm 140 times the median, at layer [123]: \d+ such tokens there, \d+ % at"
+    largest = r"largest norm 140 times the median, at layer [123], \d+ such tokens there, \d+ % at"
     assert re.search(largest, " ".join(said.split()))
 
 
@@ -118,7 +118,7 @@ def test_dimensions_stand_with_estimator_size_interval_and_band():
     said = told()
     assert "estimated dimension (d2, one token per type, N=800), 95 % intervals" in said
     assert "100 [90, 110]" in line_with("working  ", said)
-    assert "layers 1 to 2 of 4; read at layer 1" in line_with("working  ", said)
+    assert "layers 1–2 of 4; read at layer 1" in line_with("working  ", said)
     assert line_with("largest inner", said).split("  ")[-1].strip() == "layer 1 of 4"
     assert "profile start 50.0 at layer 0, peak 100 at layer 1, end 20.0 at layer 4" in " ".join(said.split())
     assert "intrinsic" not in said and "better" not in said
@@ -276,7 +276,7 @@ def test_a_stored_run_is_told_as_it_was_when_it_was_measured(tmp_path):
         == run_details(stored, [])[: len(answer_lines(profile))]
     )
     said = "\n".join(said)
-    assert "hash of the protocol" in said and "layer   4 after the final norm" in said
+    assert "hash of the protocol" in said and "layer 4  after the final norm" in said
     assert "vetoed" not in said and "specifications outside the core" in said
 
 

@@ -65,7 +65,8 @@ def show_answer(selection: Selection, comparison: Comparison | None) -> None:
         return
     notes = as_lines(run_wording.comparison_note_lines(comparison))
     st.markdown(f"#### {escape(run_wording.comparison_text(comparison))}", help=notes)
-    show_notes([run_wording.brief_text(comparison)])
+    if any(one.reasons for one in comparison.compares):
+        show_notes(run_wording.not_compared_lines(comparison))
 
 
 def show_results(selection: Selection, comparison: Comparison | None) -> None:
@@ -78,8 +79,6 @@ def show_results(selection: Selection, comparison: Comparison | None) -> None:
     tables.show(table, "compared", height="content")
     tables.show_download(table, "workdim_comparison.csv", _("Download this comparison (CSV)"))
     st.subheader(_("What differs in how it was measured"))
-    if comparison.points != BY_TYPE:
-        st.caption(as_lines(run_wording.not_compared_lines(comparison)))
     stored = selection.records.filter(pl.col("run_id").is_in(list(labels))).to_dicts()
     differing = record_table(stored, labels).filter(pl.col("") == MARK)
     if differing.is_empty():
