@@ -29,6 +29,7 @@ from core.warehouse import people, queries
 from core.warehouse.people import NumberComparison, list_rules
 from core.warehouse.runs import find_plan, find_run_id
 from core.warehouse.warehouse import Warehouse
+from core.wording.labels import said_of
 
 if TYPE_CHECKING:  # python-pptx takes a moment to import, and most verbs here make no slides
     from core.deck.report import Report
@@ -295,7 +296,7 @@ def _number_lines(comparisons: Sequence[NumberComparison]) -> list[str]:
         source = ".".join(part for part in (row.source_table, row.source_column) if part) or _("no source")
         text = _("{n} points", n=1 + len(others)) if others else row.text
         if comparison.state in ("changed", "edited") and comparison.current_text:
-            state = _("{name}: {problem}", name=state, problem=comparison.current_text)
+            state = said_of(state, comparison.current_text)
         rows.append((row.slide, row.place, text, source, (row.run_id or "-")[:SHORT_ID], state))
     return table(heads("slide", "place", "number", "source", "run", "now"), rows, ("run", "place"))
 

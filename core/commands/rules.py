@@ -31,7 +31,7 @@ from core.terminal.tables import table
 from core.warehouse import people, queries
 from core.wording import answers as answer_wording
 from core.wording import decisions as decision_wording
-from core.wording.labels import share_text
+from core.wording.labels import said_of, share_text
 from core.wording.runs import group_advice_text
 
 MOST_CANDIDATES = 12
@@ -87,7 +87,7 @@ def _candidate_lines(decision: Decision, assumptions: Assumptions) -> Iterator[s
     yield from ("", *table([*heads("model", "mean"), *criteria], rows)) if rows else ()
     yield from [_("{n} more; --json lists all.", n=n_more)] if n_more else ()
     dominated = [
-        _("{name}: {relation}", name=candidate.name, relation=decision_wording.pareto_text(standing, decision))
+        said_of(candidate.name, decision_wording.pareto_text(standing, decision))
         for candidate, _total, standing in shown
         if standing.status == "dominated"
     ]

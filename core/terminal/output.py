@@ -25,7 +25,7 @@ from typing import Any, TextIO
 from rich.cells import cell_len
 
 from core.errors import Sentence
-from core.locale import DIRECTION_CONTROLS, LANGUAGES, _, worded
+from core.locale import DIRECTION_CONTROLS, LANGUAGES, worded
 
 CONTROL_CHARACTERS = re.compile(f"[\x00-\x08\x0b-\x1f\x7f-\x9f{DIRECTION_CONTROLS}]")
 """Characters that move the cursor, set colours or reverse the direction of text; line break and tab excluded."""
@@ -52,11 +52,6 @@ def preferred_language() -> str:
 def heads(*names: str) -> list[Sentence]:
     """The heads of a table. Code compares them in English; they are translated when printed."""
     return [Sentence(name) for name in names]
-
-
-def join(parts: Iterable[str]) -> str:
-    """Join parts with the commas of the language."""
-    return _(", ").join(parts)
 
 
 def one_line(text: str) -> str:

@@ -13,8 +13,8 @@ from core import wording
 from core.ids import SHORT_ID
 from core.locale import _, worded
 from core.records import PassEstimate, Preflight, Progress
-from core.terminal.output import join, one_line, pad, progress_stream
-from core.wording.labels import duration
+from core.terminal.output import one_line, pad, progress_stream
+from core.wording.labels import duration, listed
 from core.wording.runs import cost_facts, network_text
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def _pass(estimate: PassEstimate) -> str:
         return _("in the warehouse already (run {run})", run=estimate.known_run[:SHORT_ID])
     if not estimate.seconds:
         return _("unknown")
-    phases = join(
+    phases = listed(
         f"{wording.name('phase', phase)} {duration(seconds)}"
         for phase, seconds in estimate.seconds.items()
         if seconds >= 0.5

@@ -24,8 +24,8 @@ from core.records import Profile
 from core.registry.estimators import plateau
 from core.registry.protocols import CLAIMS, SPECIFICATIONS
 from core.tables import LayerEstimateRow, RunCheckRow, RunClaimRow, RunRow, RunSummaryRow
-from core.terminal.output import join, pad
-from core.wording.labels import number, ranges
+from core.terminal.output import pad
+from core.wording.labels import detailed, listed, number, ranges, said_of
 from core.wording.readouts import readable_limits, readable_text, served_text
 from core.wording.runs import fields
 from core.wording.verdicts import (
@@ -61,7 +61,7 @@ def answer_lines(profile: Profile) -> list[str]:
 
 def next_lines(profile: Profile) -> list[str]:
     """Verbs that go on from a run that was just measured."""
-    return labelled([(_("next"), join([f"`workdim runs show {profile.run.run_id[:SHORT_ID]}`", "`workdim app`"]))])
+    return labelled([(_("next"), listed([f"`workdim runs show {profile.run.run_id[:SHORT_ID]}`", "`workdim app`"]))])
 
 
 def labelled(entries: Iterable[tuple[str, str]]) -> list[str]:
@@ -79,7 +79,7 @@ def _headline(profile: Profile, summary: RunSummaryRow | None) -> str:
     """
     run, text = profile.run, profile.corpus.name
     if run.pass_ != "text":
-        text = _("{text} ({control})", text=text, control=control_name(run))
+        text = detailed(text, [control_name(run)])
     about = {"model": profile.model.name, "text": text}
     if summary is None:
         return _("{model} on {text}, {protocol}", protocol=run.protocol, **about)
@@ -99,11 +99,11 @@ def _controls_in_short(profile: Profile) -> str:
     told = []
     for claim in CLAIMS:
         counted = Counter(row.outcome for row in profile.controls if row.claim == claim and row.power is not None)
-        outcomes = join(
+        outcomes = listed(
             wording.name("control_outcome", outcome) + (f" × {n}" if n > 1 else "") for outcome, n in counted.items()
         )
         if outcomes:
-            told.append(_("{claim}: {verdict}", claim=claim_name(claim), verdict=outcomes))
+            told.append(said_of(claim_name(claim), outcomes))
     return _("; ").join(told)
 
 
@@ -111,7 +111,7 @@ def _checks_in_short(profile: Profile) -> str:
     bad = Counter(row.outcome for row in profile.checks if row.outcome != "pass")
     passed = sum(row.outcome == "pass" and row.threshold is not None for row in profile.checks)
     line = _("{n} of {of} with a limit passed", n=passed, of=passed + bad.total())
-    return join([line, *(f"{wording.name('outcome', key)} {n}" for key, n in bad.items())])
+    return listed([line, *(f"{wording.name('outcome', key)} {n}" for key, n in bad.items())])
 
 
 def _loss(run: RunRow) -> str:
@@ -285,7 +285,7 @@ def _largest_norm(profile: Profile) -> str:
             told.append(_("{n:,.0f} such tokens there", n=count))
             at_start = there.get("large_norm_at_start")
             told += [] if at_start is None else [_("{share:.0f} % at position 0", share=100 * at_start)]
-    return join(told)
+    return listed(told)
 
 
 def _neighbour_lines(profile: Profile) -> Iterator[str]:
@@ -423,7 +423,7 @@ def _ten_lines(profile: Profile) -> Iterator[str]:
     counts = [f"{wording.ten_dimensions_text(key)} {counted[key]}" for key in ("in", "above", "below") if counted[key]]
     if counts:
         n = sum(map(bool, counted.elements()))
-        yield "  " + _("final dimension under {n} core specifications: {told}", n=n, told=join(counts))
+        yield "  " + _("final dimension under {n} core specifications: {told}", n=n, told=listed(counts))
 
 
 def _control_lines(profile: Profile, controls: Sequence[Profile]) -> Iterator[str]:
@@ -453,5 +453,5 @@ def _comparison_lines(profile: Profile, controls: Sequence[Profile]) -> Iterator
     for row in profile.controls:
         said = wording.control_text(row)
         if row.control_run_id in names:
-            said = _("{claim}: {verdict}", claim=names[row.control_run_id], verdict=said)
+            said = said_of(names[row.control_run_id], said)
         yield f"  {said}"

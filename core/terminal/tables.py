@@ -22,11 +22,19 @@ from core.questions.record import as_record
 from core.records import PLANNING, SCORING, LayerPlan
 from core.registry.published import CLAIMS
 from core.tables import PlanOutcomeRow, PlanRow, Run, ScoreRow, records
-from core.terminal.output import Fixed, Head, heads, join, one_line, pad, width
+from core.terminal.output import Fixed, Head, heads, one_line, pad, width
 from core.wording import answers as answer_wording
 from core.wording import plans as plan_wording
 from core.wording import runs as run_wording
-from core.wording.labels import distinct_short_names, duration, marked_name, shortened_name, text_name, yes_or_no
+from core.wording.labels import (
+    distinct_short_names,
+    duration,
+    listed,
+    marked_name,
+    shortened_name,
+    text_name,
+    yes_or_no,
+)
 from core.wording.runs import Line
 from core.wording.scores import rank_lines, score_flag_lines
 from core.wording.verdicts import verdict_legend_text, verdict_marks
@@ -174,7 +182,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[Any]], least: Sequence[st
     ]
     lines = ["  ".join(line).rstrip() for line in zip(*columns, strict=True)]
     left_out = [worded(head[n]) for n in range(len(head)) if n not in widths]
-    note = _("No room for {columns}: widen the terminal, or use --json.", columns=join(left_out))
+    note = _("No room for {columns}: widen the terminal, or use --json.", columns=listed(left_out))
     return [Head(lines[0]), *map(Fixed, lines[1:]), *([note] if left_out else [])]
 
 

@@ -12,11 +12,13 @@ from core.sources import Text
 from core.wording.labels import (
     check_meaning,
     control_name,
+    detailed,
     estimator_name,
     estimator_symbol,
     interval_of,
     is_vetoed,
     joined_sentences,
+    listed,
     name,
     names,
     number,
@@ -58,7 +60,7 @@ def text_name(corpus: str, spoken: str, domain: str) -> str:
     """A text with its language and domain: `python-docs (English, technical reference)`. An unknown language is left out."""
     details = [] if spoken == "unknown" else [name("language", spoken)]
     details.append(name("domain", domain))
-    return _("{quantity} ({details})", quantity=corpus, details=details)
+    return detailed(corpus, details)
 
 
 def layer_axis(same_depth: bool) -> str:
@@ -77,14 +79,12 @@ def dimension_axis(
 
 def estimate_label(quantity: str, n_points: tuple[int, int] | None = None) -> str:
     """A dimension of a run summary with what it depends on: `largest inner dimension (d2, one per type, N=800)`."""
-    details = _(", ").join([estimator_symbol("d2"), *_points_named("one_per_type", n_points)])
-    return _("{quantity} ({details})", quantity=quantity, details=details)
+    return detailed(quantity, [estimator_symbol("d2"), *_points_named("one_per_type", n_points)])
 
 
 def correlator_axis(correlator: str, cloud: str, n_points: tuple[int, int]) -> str:
     """The label of an axis of a correlator, with what it depends on: `Mean cosine of token pairs (one per type, N=800)`."""
-    details = _(", ").join(_points_named(cloud, n_points))
-    return _("{quantity} ({details})", quantity=name("correlator", correlator), details=details)
+    return detailed(name("correlator", correlator), _points_named(cloud, n_points))
 
 
 def _points_named(cloud: str, n_points: tuple[int, int] | None) -> list[str]:
@@ -111,4 +111,4 @@ def veto_mark_text() -> str:
 def phase_name(phase: str) -> str:
     """A phase of a measurement or of its control: `random_init: geometry` -> `control: random weights, measuring layers`."""
     parts = phase.split(": ")
-    return _(", ").join(pass_text(part) if part in CONTROLS else name("phase", part) for part in parts)
+    return listed(pass_text(part) if part in CONTROLS else name("phase", part) for part in parts)

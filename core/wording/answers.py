@@ -19,7 +19,7 @@ from core.registry.protocols import SPECIFICATIONS
 from core.registry.published import Published
 from core.sources import counted, shown
 from core.tables import Run
-from core.wording.labels import day, names_text, share_text, with_limits
+from core.wording.labels import day, listed, names_text, said_of, share_text, with_limits
 from core.wording.scores import p_value_text, row_benchmark_name
 from core.wording.verdicts import specification_name
 
@@ -91,7 +91,7 @@ def answer_text(answer: Answer) -> str:
         return claim_text(answer)
     text, protocol = answer.group.rows.select("corpus_name", "protocol").row(0)
     if answer.group.is_by_words:
-        text = _(", ").join([text, wording.name("cloud", "one_per_word")])
+        text = listed([text, wording.name("cloud", "one_per_word")])
     status = _("exploratory")
     if answer.registration.is_registered:
         status = _("registered {day}, before the scores", day=_day_text(answer.registration))
@@ -192,7 +192,7 @@ def registration_day_text(registration: Registration) -> str:
     if registration.stated_date is None or registration.stated_date == registration.day:
         return text
     dated = _("dated {day} by its author", day=day(registration.stated_date))
-    return _(", ").join((text, dated))
+    return listed((text, dated))
 
 
 def exploratory_text(registration: Registration) -> str:
@@ -264,23 +264,18 @@ def exclusion_lines(answer: Answer) -> list[str]:
         (_("Without this dimension: {names}."), [labels[one] for one in relation.without_dimension if one in labels]),
         (_("Counted despite a veto: {names}."), [model.name for model in answer.models if model.is_vetoed]),
     )
+    n_contradicting = 0 if "sources" in answer.reasons else answer.n_contradicting
+    n_pilots = population.n_pilots if population.n_pilots > 1 else 0
+    counts = (
+        (_("Not counted: earlier checkpoints, damaged networks ({n})."), population.n_variants),
+        (_("Not counted, as only their base model has the score: {n}."), answer.n_base if relation.n else 0),
+        (_("Models on which sources disagree: {n}; any of them gives this answer."), n_contradicting),
+        (_("{n} pilots look at these models: each is a chance to find something."), n_pilots),
+    )
     lines = [template.format(names=names_text(models)) for template, models in named if models]
-    if population.n_variants:
-        lines.append(_("Not counted: earlier checkpoints, damaged networks ({n}).", n=population.n_variants))
-    if answer.n_base and relation.n:
-        lines.append(_("Not counted, as only their base model has the score: {n}.", n=answer.n_base))
-    if answer.n_contradicting and "sources" not in answer.reasons:
-        lines.append(
-            _(
-                "Sources disagree on {n} model; any of them gives this answer.",
-                "Sources disagree on {n} models; any of them gives this answer.",
-                n=answer.n_contradicting,
-            )
-        )
+    lines += [template.format(n=n) for template, n in counts if n]
     if answer.group is not None and len(answer.group.dtypes) > 1:
         lines.append(_("The runs differ in number format: {formats}.", formats=answer.group.dtypes))
-    if population.n_pilots > 1:
-        lines.append(_("{n} pilots look at these models: each is a chance to find something.", n=population.n_pilots))
     return lines
 
 
@@ -377,7 +372,7 @@ def specification_lines(curve: SpecificationCurve) -> list[str]:
         told = [] if relation.answer == curve.answer else [word_of(relation.answer)]
         told += [] if relation.rho is None else [coefficient_text(relation.rho)]
         if told:
-            lines.append(_("{name}: {relation}", name=_name_of_specification(key), relation=told))
+            lines.append(said_of(_name_of_specification(key), told))
     return lines
 
 

@@ -25,7 +25,7 @@ from core.pilots.saved import DIMENSIONS, Assumptions, Criterion, Rule, SavedRul
 from core.questions.choice import PilotChoice
 from core.sources import shown
 from core.tables import RuleChoiceRow
-from core.wording.labels import amount, names_text, number, share_text
+from core.wording.labels import amount, detailed, listed, names_text, number, share_text
 from core.wording.scores import row_benchmark_name
 
 
@@ -193,7 +193,7 @@ def criteria_text(decision: Decision, told: str, bits: float | None = None) -> s
     weighing = {criterion_name(one, bits): share_text(one.share) for one in decision.criteria if one.share > 0}
     if not weighing or (len(weighing) == 1 and next(iter(weighing)) in told):
         return ""
-    names = [_("{name} ({share})", name=name, share=share) for name, share in weighing.items()]
+    names = [detailed(name, [share]) for name, share in weighing.items()]
     return _("Criteria: {names}.", names=names)
 
 
@@ -367,7 +367,7 @@ def rule_text(rule: Rule) -> str:
 
 def _criterion_text(criterion: Criterion, weight: float, assumptions: Assumptions) -> str:
     weighed = f"{unresolved_criterion_name(criterion, assumptions.bits)} {share_text(weight)}"
-    return _(", ").join([weighed, *_limit_texts(criterion, assumptions)])
+    return listed([weighed, *_limit_texts(criterion, assumptions)])
 
 
 def _limit_texts(criterion: Criterion, assumptions: Assumptions) -> list[str]:

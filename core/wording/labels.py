@@ -34,6 +34,21 @@ def name(kind: str, key: str) -> str:
     return key if message is None else translated(message)
 
 
+def listed(parts: Iterable[str]) -> str:
+    """The parts with the commas of the language."""
+    return _(", ").join(parts)
+
+
+def detailed(quantity: str, details: Sequence[str]) -> str:
+    """`gsm8k (acc, 0-shot)`; alone without details."""
+    return _("{quantity} ({details})", quantity=quantity, details=details) if details else quantity
+
+
+def said_of(name: str, what: str | Sequence[str]) -> str:
+    """`rises: holds`; several things with the commas of the language."""
+    return _("{name}: {relation}", name=name, relation=what)
+
+
 def yes_or_no(value: bool) -> str:
     return _("yes") if value else _("no")
 
@@ -53,10 +68,7 @@ def names(kind: str, keys: Iterable[str]) -> dict[str, str]:
 
 def kind_text(kind: str, stack: str) -> str:
     """A kind of model, and the part of it that was read if it has two: `encoder-decoder (its decoder)`."""
-    kind_name = name("kind", kind)
-    if stack == "main":
-        return kind_name
-    return _("{quantity} ({details})", quantity=kind_name, details=name("stack", stack))
+    return detailed(name("kind", kind), [] if stack == "main" else [name("stack", stack)])
 
 
 def control_name(pass_: str, model_seed: int | None) -> str:
@@ -200,7 +212,7 @@ MAX_NAMES = 6
 def names_text(names: Sequence[str], most: int = MAX_NAMES) -> str:
     """The first names, and how many more there are: `a, b, 3 more`."""
     more = [_("{count} more", count=counted(len(names) - most, "runs"))] if len(names) > most else []
-    return _(", ").join([*names[:most], *more])
+    return listed([*names[:most], *more])
 
 
 def distinguishing_names(names: Sequence[str], fewest: int = 3) -> list[str]:

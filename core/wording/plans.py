@@ -34,7 +34,7 @@ from core.records import AGAINST_PLAN, BUDGETS, PUBLISHED_FIFTH, LayerPlan, Plan
 from core.sources import Source, Text, counted, shown, sourced, stated
 from core.tables import LayerCorrelatorRow, PlanOutcomeRow, PlanRow, Sibling
 from core.wording import joined_sentences
-from core.wording.labels import amount, duration, name, number, ranges, share_text, shortened_name, with_limits
+from core.wording.labels import amount, duration, listed, name, number, ranges, share_text, shortened_name, with_limits
 from core.wording.readouts import not_readable_text
 
 MAX_LISTED_BLOCKS = 12
@@ -293,7 +293,7 @@ def reason_text(*codes: str) -> str:
     kind = _kind_of_reason(codes[0])
     if kind not in OF_ABILITIES:
         return translated(REASONS[kind])
-    abilities = _(", ").join(name("plan_text", code.removeprefix(kind)) for code in codes)
+    abilities = listed(name("plan_text", code.removeprefix(kind)) for code in codes)
     return translated(OF_ABILITIES[kind]).format(ability=abilities)
 
 
@@ -333,7 +333,7 @@ def blocks_text(blocks: Collection[int], n_layers: int) -> str:
 
 def blocks_cell(row: PlanRow | PlanOutcomeRow) -> str:
     """The blocks of a set in a table: `2, 13–18`."""
-    return _(", ").join(ranges(row.blocks))
+    return listed(ranges(row.blocks))
 
 
 def removed_name(plan: PlanRow, is_recommended: bool) -> str:
@@ -426,7 +426,7 @@ def published_lines(layer_plan: LayerPlan) -> list[str]:
     rows = excess_of_published(layer_plan)
     if not rows:
         return []
-    prices = _(", ").join(Text("{} {}").format(rule_name(row.rule), outcome_price_text(row)) for row in rows)
+    prices = listed(Text("{} {}").format(rule_name(row.rule), outcome_price_text(row)) for row in rows)
     line = _("Loss of published choices of as many blocks above this one, on held-out text: {told}.", told=prices)
     return [line, *same_choice_lines(layer_plan)]
 
@@ -536,7 +536,7 @@ def student_lines(layer_plan: LayerPlan) -> list[str]:
         values |= {"few": row.rank, "few_price": outcome_price_text(row)}
         lines.append(_("{few} are too few: {few_price} nats per token."))
     kept = layer_plan.kept
-    values |= {"n": len(kept), "kept": _(", ").join(ranges(kept))}
+    values |= {"n": len(kept), "kept": listed(ranges(kept))}
     lines.append(_("Its {n} blocks begin as the teacher's {kept}, in this order."))
     return [line.format(**values) for line in lines]
 
@@ -552,7 +552,7 @@ def sufficient_directions_text(layer_plan: LayerPlan, points: Sequence[LayerDire
         budget=budget_text(layer_plan.plan),
         least=min(ranks),
         most=max(ranks),
-        layers=_(", ").join(str(point.layer) for point in points if point.rank is not None),
+        layers=listed(str(point.layer) for point in points if point.rank is not None),
     )
     if not d2:
         return line

@@ -32,8 +32,10 @@ from core.wording.labels import (
     interval_of,
     kind_text,
     labels_of,
+    listed,
     names_text,
     run_labels,
+    said_of,
     shortened_name,
     with_interval,
     yes_or_no,
@@ -161,7 +163,7 @@ def field_text(field: str, value: Any) -> str:
     if isinstance(value, datetime):
         return f"{value:%Y-%m-%d %H:%M:%S}"
     if isinstance(value, list):
-        return _(", ").join(map(str, value))
+        return listed(map(str, value))
     if field in KINDS:
         return wording.name(KINDS[field], str(value))
     if field in BYTES and isinstance(value, int):
@@ -175,7 +177,7 @@ def field_text(field: str, value: Any) -> str:
 
 def conditions_text(keys: Iterable[str]) -> str:
     """The names of conditions in which runs differ: `tokenizer, text`."""
-    return _(", ").join(translated(CONDITIONS[key]) for key in keys)
+    return listed(translated(CONDITIONS[key]) for key in keys)
 
 
 def comparability_text(found: Comparability | Compares) -> str:
@@ -251,7 +253,7 @@ def checks_text(run: Run) -> str:
     """The worst outcome of the checks of a run; of a veto, also the checks."""
     outcome = wording.outcome_name(run.worst_check)
     names = wording.names("check", run.vetoed_by or []).values()
-    return _("{outcome}: {checks}", outcome=outcome, checks=names) if names else outcome
+    return said_of(outcome, [*names]) if names else outcome
 
 
 # --- groups ----------------------------------------------------------------------------------------------------
@@ -263,7 +265,7 @@ LONGEST_TEXT = 20
 
 def group_name(group: RankingGroup) -> str:
     """What the runs share, as names: `decoder, english-business, quick`; a hash would mean nothing to a reader."""
-    return _(", ").join(_group_parts(group))
+    return listed(_group_parts(group))
 
 
 def group_names(groups: Sequence[RankingGroup]) -> list[str]:
@@ -273,7 +275,7 @@ def group_names(groups: Sequence[RankingGroup]) -> list[str]:
     texts = distinct_short_names(
         [text for _kind, text, *_more in parts], lambda name: shortened_name(name, LONGEST_TEXT)
     )
-    names = [_(", ").join([text, kind, *more]) for text, (kind, _whole, *more) in zip(texts, parts, strict=True)]
+    names = [listed([text, kind, *more]) for text, (kind, _whole, *more) in zip(texts, parts, strict=True)]
     models = distinct_short_names([one.rows["name"][0] for one in groups], lambda name: shortened_name(name, 16))
     return [
         _("{model} …: {group}", model=model, group=name) if names.count(name) > 1 else name
@@ -540,7 +542,7 @@ def _tokenizers(text: pl.DataFrame, words: Sequence[RankingGroup]) -> Iterator[L
 def _models(text: pl.DataFrame) -> Iterator[Limit]:
     """Weights that are not a base model's, models without a final norm, and formats that differ."""
     relations = [
-        _("{name}: {relation}", name=shortened_name(run.name), relation=wording.name("relation", run.base_relation))
+        said_of(shortened_name(run.name), wording.name("relation", run.base_relation))
         for run in records(text.unique("model_id", maintain_order=True), Run)
         if run.base_relation is not None
     ]
@@ -596,4 +598,4 @@ def network_text(card: Preflight) -> str:
         _("licence: {name}", name=card.licence or _("unknown")),
         _("weights read block by block") if card.streamed else None,
     )
-    return _(", ").join(filter(None, described))
+    return listed(filter(None, described))

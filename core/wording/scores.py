@@ -16,7 +16,7 @@ from core.registry.names import NOT_STATED, keys
 from core.scores.score_rows import ParsedScore, Remark, ScoreFile
 from core.sources import Text, counted, derived, shown, stated
 from core.tables import SCORED_SOURCE, ScoredRun
-from core.wording.labels import joined_sentences, name, number, with_interval
+from core.wording.labels import detailed, joined_sentences, listed, name, number, said_of, with_interval
 
 if TYPE_CHECKING:
     from core.questions.ranking_answer import Answer
@@ -85,7 +85,7 @@ def score_note_lines(row: ScoredRun) -> list[str]:
 def score_settings_text(dtype: str | None, chat_template: bool | None) -> str:
     """The settings under which a model was scored: `bfloat16, chat template`; a missing dtype is `not stated`."""
     templates = {None: None, True: _("chat template"), False: _("no chat template")}
-    return _(", ").join(part for part in (stated_text(dtype), templates[chat_template]) if part)
+    return listed(part for part in (stated_text(dtype), templates[chat_template]) if part)
 
 
 def benchmark_name(benchmark: str, metric: str | None, n_shot: int | None, filter: str | None = None) -> str:
@@ -95,7 +95,7 @@ def benchmark_name(benchmark: str, metric: str | None, n_shot: int | None, filte
         details.append(filter)
     if n_shot is not None:
         details.append(_("{n}-shot", n=derived(n_shot, "scores", "n_shot")))
-    return _("{quantity} ({details})", quantity=benchmark, details=details) if details else benchmark
+    return detailed(benchmark, details)
 
 
 def row_benchmark_name(of: Mapping[str, Any] | TaskName | Benchmark) -> str:
@@ -347,13 +347,9 @@ def measured_text(names: pl.DataFrame) -> str:
     """How many of the models that a preview names are measured here, and by what they are known: `3 of 4 (by name: 2, ...)`."""
     known = names.filter("is_measured")
     counts = dict(known["matched_by"].value_counts(sort=True).rows())
-    parts = [
-        _("{what}: {n}", what=translated(by), n=shown(counts[key], ","))
-        for key, by in KNOWN_BY.items()
-        if key in counts
-    ]
+    parts = [said_of(translated(by), shown(counts[key], ",")) for key, by in KNOWN_BY.items() if key in counts]
     text = _("{n} of {total}", n=shown(known.height, ","), total=shown(names.height, ","))
-    return _("{quantity} ({details})", quantity=text, details=parts) if parts else text
+    return detailed(text, parts)
 
 
 def file_remark_lines(file: ScoreFile) -> list[str]:

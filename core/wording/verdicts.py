@@ -23,7 +23,7 @@ from core.tables import (
     RunSummaryRow,
 )
 from core.wording import labels
-from core.wording.labels import number, ranges, with_interval
+from core.wording.labels import detailed, listed, number, ranges, said_of, with_interval
 from core.wording.scores import p_value_text
 
 CLAIM_MARKS = {"rise": "↗", "fall": "↘"}
@@ -59,10 +59,10 @@ def claim_text(claim: str, run: RunSummaryRow, *, named: bool = True) -> str:
     `rises: depends, 5 of 8 methods yes, 3 reversed, median × 2.5 (changes without dominant directions)`.
     """
     parts = [verdict_name(getattr(run, f"verdict_{claim}")), counts_text(ClaimCounts.of(run, claim))]
-    word = _(", ").join(filter(None, parts))
+    word = listed(filter(None, parts))
     reasons = [reason_text(key) for key in sorted_reasons(getattr(run, f"reasons_{claim}"))]
-    verdict = _("{word} ({limits})", word=word, limits=reasons) if reasons else word
-    return _("{claim}: {verdict}", claim=claim_name(claim), verdict=verdict) if named else verdict
+    verdict = detailed(word, reasons)
+    return said_of(claim_name(claim), verdict) if named else verdict
 
 
 def counts_text(counts: ClaimCounts | None) -> str:
@@ -72,7 +72,7 @@ def counts_text(counts: ClaimCounts | None) -> str:
     told = [_("{yes} of {n} methods yes", yes=counts.yes, n=counts.methods)]
     told += [_("{n} no", n=counts.no)] if counts.no else []
     told += [_("{n} reversed", n=counts.reversed)] if counts.reversed else []
-    return _(", ").join([*told, _("median × {median}", median=number(counts.median_ratio))])
+    return listed([*told, _("median × {median}", median=number(counts.median_ratio))])
 
 
 def joint_text(claim: str, run: RunSummaryRow) -> str:
@@ -114,9 +114,9 @@ def verdict_marks(run: RunSummaryRow) -> str:
 
 def verdict_legend_text() -> str:
     """What the marks mean: `↗ rises, ↘ falls: ✓ holds, ◕ mostly holds, ...`."""
-    claims = _(", ").join(f"{CLAIM_MARKS[claim]} {claim_name(claim)}" for claim in CLAIMS)
+    claims = listed(f"{CLAIM_MARKS[claim]} {claim_name(claim)}" for claim in CLAIMS)
     words = (f"{word.mark} {translated(word.name)}" for word in VERDICTS.values())
-    return _("{claim}: {verdict}", claim=claims, verdict=words)
+    return said_of(claims, [*words])
 
 
 def verdict_text(run: RunSummaryRow) -> str:
@@ -132,15 +132,13 @@ def outcome_text(run: Run) -> str:
         return "–"
     if run.pass_ == "text":
         return verdict_text(run)
-    limits = _limits_text(run)
-    text = labels.pass_text(run.pass_, run.model_seed)
-    return _("{word} ({limits})", word=text, limits=limits) if limits else text
+    return detailed(labels.pass_text(run.pass_, run.model_seed), _limits_text(run))
 
 
 def _limits_text(run: RunSummaryRow, already: Iterable[str] = ()) -> str:
     """What limits the numbers of the run and is not already given as a reason."""
     keys = [key for key in sorted_reasons(run.qualifiers) if key not in set(already)]
-    return _(", ").join(reason_text(key) for key in keys)
+    return listed(reason_text(key) for key in keys)
 
 
 def claim_name(claim: str) -> str:
@@ -162,7 +160,7 @@ def specification_name(row: RunClaimRow | LayerEstimateRow | Specification) -> s
     parts = [symbol, labels.name("cloud", row.cloud)]
     if row.transform != "centred":
         parts.append(labels.name("transform", row.transform))
-    return _(", ").join(parts)
+    return listed(parts)
 
 
 def outcome_of(row: RunClaimRow) -> str | None:
@@ -185,7 +183,7 @@ def claim_outcome_text(row: RunClaimRow) -> str:
 def outcome_legend_text() -> str:
     """What the marks of outcomes mean: `● yes, ○ no, ▼ reversed, ? unclear`."""
     parts = (f"{mark} {labels.name('claim_outcome', outcome)}" for outcome, mark in MARKS.items())
-    return _(", ").join(parts)
+    return listed(parts)
 
 
 def ratio_text(row: RunClaimRow | RunControlRow) -> str:
@@ -241,7 +239,7 @@ def extrema_text(rows: Sequence[RunExtremumRow]) -> str:
         )
         for row in sorted(rows, key=lambda row: row.layer)
     ]
-    return _(", ").join(parts)
+    return listed(parts)
 
 
 DOMINANT = 0.5
@@ -340,7 +338,7 @@ def opinion_chips(rows: Sequence[RunClaimRow]) -> list[Chip]:
 
 def _opinion_text(row: RunClaimRow) -> str:
     text = Text("{} {} {}").format(claim_name(row.claim), claim_outcome_text(row), ratio_text(row))
-    return _("{claim}: {verdict}", claim=specification_name(row), verdict=text)
+    return said_of(specification_name(row), text)
 
 
 def ten_dimensions_text(against_ten: str) -> str:
@@ -356,14 +354,12 @@ def control_text(row: RunControlRow) -> str:
     `rises: 1.52 [1.31, 1.76] times the control (power 0.94, p = 0.05 with 19 networks): the text exceeds it`."""
     claim, outcome = (labels.name("claim", row.claim), labels.name("control_outcome", row.outcome))
     if row.ratio is None:
-        return _("{claim}: {verdict}", claim=claim, verdict=outcome)
-    template = _("{claim}: {ratio} times the control ({details}): {outcome}")
+        return said_of(claim, outcome)
     details = [] if row.power is None else [_("power {power}", power=shown(row.power, ".2f"))]
     if row.n_seeds:
         details.append(_("{p} with {n} networks", p=p_value_text(row.p), n=shown(row.n_seeds)))
-    if not details:
-        template = _("{claim}: {ratio} times the control: {outcome}")
-    return template.format(claim=claim, ratio=ratio_text(row), details=_(", ").join(details), outcome=outcome)
+    ratio = detailed(_("{ratio} times the control", ratio=ratio_text(row)), details)
+    return said_of(claim, said_of(ratio, outcome))
 
 
 # --- reasons, and what limits the numbers of a run ---------------------------------------------------------------
