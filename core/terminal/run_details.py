@@ -264,7 +264,7 @@ def _joint_lines(profile: Profile) -> list[str]:
 
 def _band_text(summary: RunSummaryRow, n_layers: int) -> str:
     first, last = summary.working_layer_first, summary.working_layer_last
-    if summary.working_dimension is None or first is None:
+    if summary.working_dimension is None or first is None or last is None:
         return ""
     (band,) = ranges(range(first, last + 1))
     return _("layers {band} of {n}; read at layer {layer}", band=band, n=n_layers, layer=summary.working_layer)
@@ -351,7 +351,7 @@ def _layer_pair_lines(profile: Profile) -> Iterator[str]:
         return
     first = layers[0]
     known = [layer for layer in layers if pairs["autocorrelation", layer].value is not None]
-    least = min(known, key=lambda layer: pairs["autocorrelation", layer].value, default=first)
+    least = min(known, key=lambda layer: pairs["autocorrelation", layer].value or 0.0, default=first)
     n = pairs["autocorrelation", first].n_points
     yield "  " + _("between layers (one token per type, N={n:,})", n=n)
     names = {

@@ -252,7 +252,7 @@ def task_text(layer_plan: LayerPlan) -> str:
 def saving_lines(plan: PlanRow) -> list[str]:
     """Parameters, cache of generation and time, before and after the blocks are removed."""
     share = 1 - plan.parameters_after / plan.parameters_before
-    sizes = {"before": plan.parameters_before, "after": plan.parameters_after}
+    sizes: dict[str, Any] = {"before": plan.parameters_before, "after": plan.parameters_after}
     lines = [_("Parameters: {before:,} → {after:,} (−{share}).", share=share_text(share, 1), **sizes)]
     if plan.kv_bytes_before and plan.kv_bytes_after is not None:
         sizes = {"before": plan.kv_bytes_before, "after": plan.kv_bytes_after}
