@@ -25,7 +25,7 @@ from core.registry.estimators import plateau
 from core.registry.protocols import CLAIMS, SPECIFICATIONS
 from core.tables import LayerEstimateRow, RunCheckRow, RunClaimRow, RunRow, RunSummaryRow
 from core.terminal.output import pad
-from core.wording.labels import detailed, listed, number, ranges, said_of
+from core.wording.labels import detailed, grouped, listed, number, ranges, said_of
 from core.wording.readouts import readable_limits, readable_text, served_text
 from core.wording.runs import fields
 from core.wording.verdicts import (
@@ -383,12 +383,10 @@ def _check_lines(profile: Profile) -> Iterator[str]:
     Checks without a limit are information only and count as neither passed nor failed.
     """
     bad = [row for row in profile.checks if row.outcome != "pass"]
+    bad.sort(key=lambda row: (row.outcome != "veto", -abs(row.value or 0.0)))
     if bad:
         yield "  " + _("checks that did not pass")
-    worst: dict[tuple[str, str], list[RunCheckRow]] = {}
-    for row in sorted(bad, key=lambda row: (row.outcome != "veto", -abs(row.value or 0.0))):
-        worst.setdefault((row.outcome, row.check_name), []).append(row)
-    for first, *others in worst.values():
+    for first, *others in grouped(((row.outcome, row.check_name), row) for row in bad).values():
         more = _("; further layers: {n}", n=len(others)) if others else ""
         yield f"    {check_line(first)}{more}"
 

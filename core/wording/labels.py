@@ -15,6 +15,7 @@ from datetime import date
 from functools import reduce
 from itertools import takewhile
 from pathlib import Path
+from typing import TypeVar
 
 import polars as pl
 
@@ -26,6 +27,9 @@ from core.registry.names import NAMES
 from core.registry.protocols import PASSES
 from core.sources import Text, counted, derived, shown
 from core.tables import Run, RunSummaryRow, records
+
+K = TypeVar("K")
+V = TypeVar("V")
 
 
 def name(kind: str, key: str) -> str:
@@ -47,6 +51,14 @@ def detailed(quantity: str, details: Sequence[str]) -> str:
 def said_of(name: str, what: str | Sequence[str]) -> str:
     """`rises: holds`; several things with the commas of the language."""
     return _("{name}: {relation}", name=name, relation=what)
+
+
+def grouped(pairs: Iterable[tuple[K, V]]) -> dict[K, list[V]]:
+    """The values of each key, both in their order."""
+    groups: dict[K, list[V]] = {}
+    for key, value in pairs:
+        groups.setdefault(key, []).append(value)
+    return groups
 
 
 def yes_or_no(value: bool) -> str:
@@ -161,12 +173,9 @@ def labels_of(runs: Sequence[Run]) -> dict[str, str]:
 
     Keeps the order of the runs. A run that a check vetoes is marked.
     """
-    by_name: dict[str, list[Run]] = {}
-    for run in runs:
-        by_name.setdefault(run.name, []).append(run)
     differing = {
         of: [field for field in (*_CONTROL, *_TELLING) if len({getattr(run, field, None) for run in alike}) > 1]
-        for of, alike in by_name.items()
+        for of, alike in grouped((run.name, run) for run in runs).items()
     }
     labels = {}
     for run in runs:

@@ -29,6 +29,7 @@ from core.wording.labels import (
     distinct_short_names,
     distinguishing_names,
     duration,
+    grouped,
     interval_of,
     kind_text,
     labels_of,
@@ -397,10 +398,11 @@ def left_out_lines(comparison: Comparison) -> list[str]:
     names = model_labels(comparison)
     without = [names[model.run.run_id] for model in comparison.models if model.loss is None]
     lines = [_("Encoders have no loss: {names}.", names=without)] if without else []
-    by_reason: dict[tuple[str, ...], list[str]] = {}
-    for one in comparison.compares:
-        if one.what == "bits_per_byte" and not one.may and one.base.loss and one.other.loss:
-            by_reason.setdefault(one.reasons, []).append(names[one.other.run.run_id])
+    by_reason = grouped(
+        (one.reasons, names[one.other.run.run_id])
+        for one in comparison.compares
+        if one.what == "bits_per_byte" and not one.may and one.base.loss and one.other.loss
+    )
     return lines + [
         _(
             "Losses of {names} do not compare, because they differ in: {what}.",
@@ -448,10 +450,8 @@ def not_compared_lines(comparison: Comparison) -> list[str]:
     with the first model's, those of one reason together."""
     lines = left_out_lines(comparison) if comparison.differences else []  # else the answer begins with them
     first, *_others = names = model_labels(comparison)
-    by_sentence: dict[str, list[str]] = {}
-    for one in comparison.compares:
-        if one.what == "dimension":
-            by_sentence.setdefault(comparability_text(one), []).append(names[one.other.run.run_id])
+    dimensions = [one for one in comparison.compares if one.what == "dimension"]
+    by_sentence = grouped((comparability_text(one), names[one.other.run.run_id]) for one in dimensions)
     return lines + [
         _("{first} and {names}: {what}", first=names[first], names=others, what=what)
         for what, others in by_sentence.items()

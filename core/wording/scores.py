@@ -16,7 +16,7 @@ from core.registry.names import NOT_STATED, keys
 from core.scores.score_rows import ParsedScore, Remark, ScoreFile
 from core.sources import Text, counted, derived, shown, stated
 from core.tables import SCORED_SOURCE, ScoredRun
-from core.wording.labels import detailed, joined_sentences, listed, name, number, said_of, with_interval
+from core.wording.labels import detailed, grouped, joined_sentences, listed, name, number, said_of, with_interval
 
 if TYPE_CHECKING:
     from core.questions.ranking_answer import Answer
@@ -327,11 +327,8 @@ def remark_lines(rows: Sequence[ParsedScore], *, skipped: bool) -> list[str]:
 
     Each reason once, the most frequent first.
     """
-    by_code: dict[str, list[tuple[Remark, str]]] = {}
-    for row in rows:
-        if (row.skipped is not None) == skipped:
-            for remark in [row.skipped] if row.skipped else row.remarks:
-                by_code.setdefault(remark.code, []).append((remark, row.at))
+    of_rows = [(row.at, [row.skipped] if row.skipped else row.remarks) for row in rows if bool(row.skipped) == skipped]
+    by_code = grouped((remark.code, (remark, at)) for at, remarks in of_rows for remark in remarks)
     lines = []
     for _code, remarks in sorted(by_code.items(), key=lambda one: (-len(one[1]), one[0])):
         first = remarks[0][0]

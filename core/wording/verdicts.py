@@ -23,7 +23,7 @@ from core.tables import (
     RunSummaryRow,
 )
 from core.wording import labels
-from core.wording.labels import detailed, listed, number, ranges, said_of, with_interval
+from core.wording.labels import detailed, grouped, listed, number, ranges, said_of, with_interval
 from core.wording.scores import p_value_text
 
 CLAIM_MARKS = {"rise": "↗", "fall": "↘"}
@@ -303,11 +303,8 @@ def control_chips(rows: Sequence[RunControlRow], passes: Mapping[str, str]) -> l
     `rows` are of run_controls; `passes` maps a control's run id to its pass. A control without power gets a question
     mark, because it could not have shown anything.
     """
-    rows_by_pass: dict[str, list[RunControlRow]] = {}
-    for row in rows:
-        rows_by_pass.setdefault(passes.get(row.control_run_id, ""), []).append(row)
     chips = []
-    for key, pass_rows in rows_by_pass.items():
+    for key, pass_rows in grouped((passes.get(row.control_run_id, ""), row) for row in rows).items():
         outcomes = {row.outcome for row in pass_rows if row.claim in CLAIMS} or {row.outcome for row in pass_rows}
         mark = next((mark for outcome, mark in _OF_OUTCOMES if outcome in outcomes), "=" if "same" in outcomes else "✓")
         explanation = _("; ").join(dict.fromkeys(control_text(row) for row in pass_rows))
@@ -320,11 +317,7 @@ def opinion_chips(rows: Sequence[RunClaimRow]) -> list[Chip]:
 
     `rows` are of run_claims of one run.
     """
-    by_axis: dict[str, list[RunClaimRow]] = {}
-    for row in rows:
-        specification = specification_of(row)
-        if specification is not None and specification.is_core:
-            by_axis.setdefault(specification.axis, []).append(row)
+    by_axis = grouped((one.axis, row) for row in rows if (one := specification_of(row)) and one.is_core)
     by_reference = {row.claim: outcome_of(row) for row in by_axis.pop("", [])}
     chips = []
     for axis, axis_rows in by_axis.items():
