@@ -1,5 +1,5 @@
 """What the command line prints, as tables and the lines around them: runs, those in the trash, jobs, scores on a task; how a
-table fits the terminal; two runs side by side, layer plans, and answers about dimension and score.
+table fits the terminal; two runs that differ, layer plans, and answers about dimension and score.
 """
 
 from __future__ import annotations
