@@ -64,7 +64,7 @@ class Look:
 class Option:
     what: str
     outcome: str
-    time: str = "–"
+    time: str = ""
     """Where it is known from what was measured here."""
 
 
@@ -232,15 +232,15 @@ def _looks_panel(board: Board) -> Panel:
 def _options_panel(board: Board) -> Panel:
     first, *others = board.decision.options
     recommended = replace(first, what=_("{what} (recommended)", what=first.what))
-    rows = tuple((one.what, one.time, one.outcome) for one in (recommended, *others))
+    told = ((one.what, one.time or "–", one.outcome) for one in (recommended, *others))
+    lines: list[tuple[str, ...]] = [(_("Option"), _("Time"), _("What follows")), *told]
+    is_timed = any(one.time for one in board.decision.options)
+    titles, *rows = lines if is_timed else [(what, outcome) for what, _time, outcome in lines]
     # What slide 3 shows is not said again.
     untested = [look.name for look in board.looks if look.sure == "untested" and not board.tried]
     key = _("Not tested: {what}.", what=untested) if untested else ""
-    return Panel(
-        board.decision.title,
-        layout.table_of((_("Option"), _("Time"), _("What follows")), rows, key),
-        say=(_("Times: as measured on this machine."),),
-    )
+    say = (_("Times: as measured on this machine."),) if is_timed else ()
+    return Panel(board.decision.title, layout.table_of(titles, rows, key), say=say)
 
 
 # --- any slide ---------------------------------------------------------------------------------------------------

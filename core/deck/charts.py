@@ -27,7 +27,7 @@ from pptx.util import Inches, Pt
 
 from core.deck import layout
 from core.deck.layout import Box
-from core.figures.chart import Axis, Chart, Guide, Point, Series, Side, value_text
+from core.figures.chart import Axis, Chart, Point, Series, Side, value_text
 from core.figures.text import CORNER, SIDES, Position, name_sides, shorten_to_width, spread_apart, text_width, wrap_text
 
 ACCENTS = [getattr(MSO_THEME_COLOR, f"ACCENT_{number}") for number in range(1, 7)]
@@ -55,8 +55,6 @@ ROW_FITS = (
 values."""
 BESIDE_ROWS = 0.25
 """Inches between the names of rows and the least value, and between the greatest and the values as they are written."""
-LABEL_OFFSET = 0.15
-"""Inches between a guide and its name."""
 LETTER = layout.SMALLEST / 72
 BAR_WIDTH, BAND_BAR_WIDTH = 1.5, 3.0
 """Widths in points of the intervals of points, and of the layers of a curve."""
@@ -81,27 +79,23 @@ class _Plot:
 def draw_chart(slide: Slide, box: Box, chart: Chart, is_small: bool = False) -> Any:
     """Draws into the layout's chart placeholder, or into a new frame. Returns the frame."""
     plot = _plot(box, chart, is_small)
-    series, sides = _in_rows(chart, plot) if chart.y.is_ordered else (chart.series, _sides_of_names(chart, plot))
+    series, sides = _in_rows(chart, plot) if chart.y.is_ordered else ([*chart.series], _sides_of_names(chart, plot))
+    for guide in chart.guides:
+        start, end = (Point(*place, name=guide.name) for place in guide.ends(chart))
+        series.append(Series(guide.name, (start, end), None, is_named=False, dash="dash"))
+        sides |= {end: "above"} if guide.is_vertical else {start: "above right"}
     # Longest series first: LibreOffice drops a series that stands before a longer one. Grey ones behind the others.
-    items: list[Series | Guide] = sorted(
-        [*chart.guides, *series],
-        key=lambda item: (-2, False) if isinstance(item, Guide) else (-len(item.points), item.colour is not None),
-    )
+    items = sorted(series, key=lambda line: (-len(line.points), line.colour is not None))
     kind, content = XL_CHART_TYPE.XY_SCATTER_LINES_NO_MARKERS, _Workbook(number_format="General")
     for item in items:
         data = content.add_series(item.name)
-        for x, y in item.ends(chart) if isinstance(item, Guide) else ((one.x, one.y) for one in item.points):
-            data.add_data_point(x, y)
-    left, top, width, height = (Inches(length) for length in box)
-    holder: Any = next(
-        (item for item in slide.placeholders if item.placeholder_format.type == PP_PLACEHOLDER.CHART), None
-    )
-    frame: Any
-    if holder is not None and not is_small:
-        frame = holder.insert_chart(kind, content)
-        frame.left, frame.top, frame.width, frame.height = left, top, width, height
-    else:
-        frame = slide.shapes.add_chart(kind, left, top, width, height, content)  # type: ignore[arg-type]
+        for point in item.points:
+            data.add_data_point(point.x, point.y)
+    places = (item for item in slide.placeholders if item.placeholder_format.type == PP_PLACEHOLDER.CHART)
+    holder: Any = None if is_small else next(places, None)
+    shapes: Any = slide.shapes
+    frame = holder.insert_chart(kind, content) if holder else shapes.add_chart(kind, 0, 0, 0, 0, content)
+    frame.left, frame.top, frame.width, frame.height = map(Inches, box)
     set_alternative_text(frame, chart.alternative)
     native = frame.chart
     native.has_legend = False
@@ -125,11 +119,8 @@ def draw_chart(slide: Slide, box: Box, chart: Chart, is_small: bool = False) -> 
         native.category_axis.tick_label_position = XL_TICK_LABEL_POSITION.NONE
     named_lines: list[tuple[Any, Series]] = []
     for native_series, item in zip(native.plots[0].series, items, strict=True):
-        if isinstance(item, Guide):
-            _style_guide(native_series, item, plot.box[3])
-        else:
-            _style_series(native_series, item, plot, sides)
-            named_lines += [(native_series, item)] if item.is_named and item.points and not is_small else []
+        _style_series(native_series, item, plot, sides)
+        named_lines += [(native_series, item)] if item.is_named and item.points and not is_small else []
     _label_lines(named_lines, chart, plot)
     return frame
 
@@ -298,7 +289,8 @@ def _style_series(native_series: Any, line: Series, plot: _Plot, sides: Mapping[
     if line.is_line:
         native_line = native_series.format.line
         native_line.width = Pt(1.0 if line.colour is None else 2.5)
-        native_line.dash_style = MSO_LINE.SOLID if line.colour is None else DASHES[line.colour % len(DASHES)]
+        grey = MSO_LINE.DASH if line.dash else MSO_LINE.SOLID
+        native_line.dash_style = grey if line.colour is None else DASHES[line.colour % len(DASHES)]
         _set_colour(native_line.color, line.colour)
     else:
         native_series.format.line.fill.background()
@@ -324,24 +316,10 @@ def _style_series(native_series: Any, line: Series, plot: _Plot, sides: Mapping[
         _add_error_bars(native_series, "y", [(p.y, p.lower, p.upper) for p in line.points], line.colour, broad)
     for number, point in enumerate(line.points):
         side = sides.get(point)
-        if side and not line.is_named:
+        if side and point.name and not line.is_named:
             across, down = SIDES[side]
             moved = down * CORNER * LETTER / plot.box[3] if across else 0.0
             _add_label(native_series, number, point.name, side.split()[-1], moved, points=plot.points)
-
-
-def _style_guide(series: Any, guide: Guide, height: float) -> None:
-    series.smooth = False
-    line = series.format.line
-    line.width, line.dash_style = Pt(1.25), MSO_LINE.DASH
-    line.color.theme_color = MSO_THEME_COLOR.TEXT_1
-    line.color.brightness = 0.4
-    series.marker.style = XL_MARKER_STYLE.NONE
-    number, side, moved = 1, "above", 0.0
-    if not guide.is_vertical:
-        number, side, moved = 0, "right", -LABEL_OFFSET / height
-    if guide.name:
-        _add_label(series, number, guide.name, side, moved)
 
 
 def _label_lines(named_lines: Sequence[tuple[Any, Series]], chart: Chart, plot: _Plot) -> None:

@@ -65,15 +65,13 @@ TITLE_FILL = 0.92
 """Share of its width that a line of a title fills, because words end before it does."""
 LARGE = 44
 """The number that a slide is about."""
-BESIDE_SIZES = (20, 19, 18, 17, 16, 15, 14)
-TABLE_SIZES = (22, 20, 19, 18, 17, 16, 15, 14)
+BESIDE_SIZES, TABLE_SIZES = range(20, 13, -1), range(22, 13, -1)
 MOST_STRETCH = 3.2
 """Rows of a table of few rows are so many times as high as their text, to fill the slide."""
 SMALLEST = 14
 """Of the core slides; their footers are smaller."""
 SOURCE_SIZE = 10
-APPENDIX_SIZES = (16, 15, 14, 13, 12, 11, 10)
-APPENDIX_TABLE_SIZES = (12, 11, 10)
+APPENDIX_SIZES, APPENDIX_TABLE_SIZES = range(16, 9, -1), range(12, 9, -1)
 
 
 def line_height(text: str) -> float:
