@@ -36,7 +36,7 @@ def import_lines(preview, stored: Mapping[str, Any] | None, scored: Sequence[tup
         lines += score_wording.remark_lines(file.rows, skipped=skipped)
     lines += _contradictions(rows)
     if undirected := metrics_without_direction(file):
-        line = _("which end is better? The page Choose asks; in a CSV file the column higher_is_better tells: {names}")
+        line = _("{names}: which end is better? The page Choose asks; in a CSV file the column higher_is_better tells.")
         lines.append(line.format(names=names_text(undirected, MOST_EXAMPLES)))
     lines += _models(preview, is_tried=stored is None)
     is_stored = file.sha256 in (stored or ())

@@ -448,7 +448,7 @@ def test_why_models_do_not_compare_is_told(tmp_path: Path, monkeypatch: pytest.M
     path = empty_warehouse(tmp_path)
     monkeypatch.setenv("WORKDIM_WAREHOUSE", str(path))
     add_run(path, make_profile(RUN_IDS[0]))
-    assert "is the only model" in texts(opened("choose.py", points="one_per_word"))
+    assert "has all that is asked" in texts(opened("choose.py", points="one_per_word"))
     add_run(path, make_profile(RUN_IDS[1], model=make_model("made-up/encoder@1", kind="encoder")))
     told = texts(opened("choose.py", choose="ranking", points="one_per_word")).replace("\\", "")
     assert "these models have no comparable runs" in told and "because they differ in: kind of model, tokenizer" in told
@@ -694,7 +694,7 @@ def test_one_model_alone_has_its_table_and_comes_back_after_it_was_deleted(
     with monkeypatch.context() as patched:
         patched.setattr(tables, "show_download", lambda make, name, *_: made.append((make, name)))
         app = opened("choose.py")
-    assert not app.exception and "is the only model" in texts(app)
+    assert not app.exception and "has all that is asked" in texts(app)
     assert [make().height for make, name in made if "models" in name] == [1]
     asked = opened("choose.py", choose="ranking")
     assert (
