@@ -119,6 +119,6 @@ def _apply_pending() -> None:
         pending = reads.warehouse().try_apply_pending()
         st.session_state[_APPLIED] = (time.monotonic(), pending)
         if pending.run_ids:
-            st.toast(_("Finished measurements added to the warehouse: {n}.").format(n=len(pending.run_ids)))
+            st.toast(_("Finished measurements added to the warehouse: {n}.", n=len(pending.run_ids)))
     for message in pending.messages:
         st.warning(escape(message), icon=":material/hourglass_top:")

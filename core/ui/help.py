@@ -68,7 +68,7 @@ def show() -> None:
     words = st.text_input(_("Search the guide"), key="guide search", icon=":material/search:").strip()
     if words:
         hits = [(title, part) for title in guide for block in guide[title] for part in _matching_parts(block, words)]
-        st.caption(_("Found: {n}").format(n=len(hits)))
+        st.caption(_("Found: {n}", n=len(hits)))
         last_title = ""
         for title, part in hits[:MAX_HITS]:
             if title != last_title:
@@ -133,7 +133,8 @@ def phrases() -> Iterator[tuple[str, str]]:
     newest = reads.start_data(ids_of(reads.own_first(runs).head(1)))
     for run in records(newest.runs.filter(pl.col("inner_max").is_not_null()).head(1), Run):
         yield (
-            _("On {text}, {name} reaches dimension {value} at layer {layer} (d2, N={n}).").format(
+            _(
+                "On {text}, {name} reaches dimension {value} at layer {layer} (d2, N={n}).",
                 text=run.corpus_name,
                 name=run.name,
                 value=wording.interval_of(run, "inner_max"),

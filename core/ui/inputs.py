@@ -72,8 +72,7 @@ def row(align: Literal["top", "center", "bottom"] = "bottom", **more: Any) -> De
 
 def choose(label: str, options: Options[T], name: str, default: T | None = None, **more: Any) -> T:
     """Return one of a few options, all of them visible; the first by default."""
-    url_state.restore_choice(name, list(options), next(iter(options)) if default is None else default)
-    return _draw(st.segmented_control, label, options, name, required=True, **more)
+    return _choose_one(st.segmented_control, label, options, name, default, required=True, **more)
 
 
 def choose_section(name: str, sections: Mapping[str, tuple[str, Callable[..., None]]]) -> Callable[..., None]:
@@ -85,8 +84,14 @@ def choose_section(name: str, sections: Mapping[str, tuple[str, Callable[..., No
 
 def choose_from_list(label: str, options: Options[T], name: str, default: T | None = None, **more: Any) -> T:
     """Return one of many options, from a drop-down list; the first by default."""
+    return _choose_one(st.selectbox, label, options, name, default, **more)
+
+
+def _choose_one(
+    widget: Callable[..., Any], label: str, options: Options[T], name: str, default: T | None, **more: Any
+) -> T:
     url_state.restore_choice(name, list(options), next(iter(options)) if default is None else default)
-    return _draw(st.selectbox, label, options, name, **more)
+    return _draw(widget, label, options, name, **more)
 
 
 def choose_by_id(
@@ -104,7 +109,7 @@ def choose_by_id(
 def warn_of_missing(label: str, ids: Sequence[str], name: str, above: Any = st) -> None:
     """Say in the container `above` that a link names one that is not among the ids."""
     for asked in url_state.resolve_ids(name, ids, several=False):
-        message = _("{what}: the link's {name} is not here.").format(what=label, name=escape(asked))
+        message = _("{what}: the link's {name} is not here.", what=label, name=escape(asked))
         above.warning(message, icon=":material/link_off:")
 
 
@@ -120,24 +125,40 @@ def choose_many(
     n_requested = len(url_state.restore_choices(name, list(options), default, max_selections))
     values = _draw(st.multiselect, label, options, name, max_selections=max_selections, **more)
     if max_selections is not None and n_requested > max_selections:
-        st.caption(_("The link asks for {asked}; {n} are shown.").format(asked=n_requested, n=max_selections))
+        st.caption(_("The link asks for {asked}; {n} are shown.", asked=n_requested, n=max_selections))
     return values
 
 
 def _draw(widget: Callable[..., Any], label: str, options: Options[Any], name: str, **more: Any) -> Any:
     """Draw the widget of a choice that was restored, and publish what is chosen."""
-    label_of = options.__getitem__ if isinstance(options, Mapping) else str
-    is_of_buttons = widget == st.segmented_control  # whose labels are Markdown; those of a list are not
-    format_func = (lambda option: button_label(label_of(option))) if is_of_buttons else label_of
-    value = widget(label, list(options), key=url_state.key(name), format_func=format_func, **more)
+    value = field(widget, label, name, options, **more)
     url_state.publish(name, value)
     return value
+
+
+def field(
+    widget: Callable[..., Any],
+    label: str,
+    name: str,
+    options: Options[Any] | None = None,
+    default: Any = None,
+    **more: Any,
+) -> Any:
+    """Draw an input that keeps its value while other pages are drawn, and return it; `options` are what is chosen from."""
+    if default is not None:
+        st.session_state.setdefault(url_state.key(name), default)
+    if options is not None:
+        label_of = options.__getitem__ if isinstance(options, Mapping) else str
+        is_of_buttons = widget == st.segmented_control  # whose labels are Markdown; those of a list are not
+        format_func = (lambda option: button_label(label_of(option))) if is_of_buttons else label_of
+        more |= {"options": list(options), "format_func": format_func}
+    return widget(label, key=url_state.key(name), **more)
 
 
 def choose_yes_no(label: str, name: str, default: bool, **more: Any) -> bool:
     """Return the state of a switch."""
     url_state.restore_choice(name, [True, False], default)
-    value = st.toggle(label, key=url_state.key(name), **more)
+    value = field(st.toggle, label, name, **more)
     url_state.publish(name, value)
     return value
 
@@ -150,7 +171,7 @@ def unfolded(label: str, key: str) -> Any | None:
 
 def upload(label: str, types: Sequence[str], key: str, **more: Any) -> Any:
     """Draw a file upload that says its limits in the reader's language."""
-    limits = _("at most {n} MB: {types}").format(n=MAX_MEGABYTES, types=_(", ").join(kind.upper() for kind in types))
+    limits = _("at most {n} MB: {types}", n=MAX_MEGABYTES, types=[kind.upper() for kind in types])
     own = f".st-key-{re.sub(r'[^a-zA-Z0-9_-]', '-', key)}"
     language.replace_texts({f"{own} [data-testid=stFileUploaderDropzoneInstructions] span": limits})
     return st.file_uploader(label, type=list(types), key=key, max_upload_size=MAX_MEGABYTES, **more)

@@ -133,13 +133,11 @@ def _show_card(status: JobStatus) -> None:
     if state == "running":
         _show_progress(status)
         _show_partial_profile(status)
-    is_known, is_scoring = status.result.get("was_known"), config.what[1] == SCORING
-    known = _("Scored before; nothing was repeated.") if is_scoring else _("Measured before; nothing was repeated.")
     notes = {
         "queued": _("Starts after those before it."),
         "failed": status.reason,
         "interrupted": _("Its process is gone; finished parts are kept."),
-        "finished": known if is_known else "",
+        "finished": _("Known before; nothing was repeated.") if status.result.get("was_known") else "",
     }
     show_notes([notes.get(state)])
     _show_actions(status)
@@ -152,11 +150,11 @@ def _show_progress(status: JobStatus) -> None:
     share = record.get("share", step.done / max(step.total, 1))
     parts = [wording.phase_name(step.phase)]
     if step.total > 1:
-        parts.append(_("{done} of {total}").format(done=f"{step.done:,}", total=f"{step.total:,}"))
+        parts.append(_("{done} of {total}", done=f"{step.done:,}", total=f"{step.total:,}"))
     if record.get("tokens_per_second"):
-        parts.append(_("{n} tokens per second").format(n=f"{record['tokens_per_second']:,.0f}"))
+        parts.append(_("{n} tokens per second", n=f"{record['tokens_per_second']:,.0f}"))
     if record.get("seconds_left") is not None:
-        parts.append(_("about {time} left").format(time=duration(record["seconds_left"])))
+        parts.append(_("about {time} left", time=duration(record["seconds_left"])))
     st.progress(min(1.0, max(0.0, share)), escape(_(", ").join(parts)))
 
 
@@ -170,7 +168,7 @@ def _show_partial_profile(status: JobStatus) -> None:
     if len(layers) >= MIN_LAYERS:
         svg = partial_thumbnail(status.job.config.model, layers, pictures.theme())
         st.image(svg, width=THUMBNAIL[0], alt=status.job.config.model)
-        st.caption(_("Provisional: d2 of {n} layers. Checks, controls and verdicts follow.").format(n=len(layers)))
+        st.caption(_("Provisional: d2 of {n} layers. Checks, controls and verdicts follow.", n=len(layers)))
 
 
 def _show_actions(status: JobStatus) -> None:

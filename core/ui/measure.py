@@ -26,6 +26,7 @@ from core.pilots.pilot import USE_CLASSES, Pilot, parse_pilot, pilot_from_config
 from core.records import DTYPES, Preflight
 from core.registry.protocols import PURPOSES
 from core.ui import inputs, job_cards, reads, url_state
+from core.ui.inputs import field
 from core.ui.language import escape, show_error, show_notes
 from core.warehouse.people import register_pilot
 from core.wording.labels import duration, share_text, shortened_name, text_name
@@ -83,16 +84,15 @@ def show_form() -> None:
         starts = start()
         checks = st.button(_("Check first"), icon=":material/search:", key="measure check")
         is_known = _show_expected(parts, found.is_wide)
-    if starts and is_pilot_asked() and pilot is None:
-        st.warning(_("The pilot is not whole yet."), icon=":material/edit_note:")
-    elif starts and pilot is not None:
+    if starts and pilot is not None:
         register_pilot(reads.warehouse(), pilot)  # an error is shown here
         _start(pilot)
-    elif starts and is_known:
-        job_cards.start(parts, _ESTIMATE, again=again)
+    elif starts and is_pilot_asked():
+        st.warning(_("The pilot is not whole yet."), icon=":material/edit_note:")
     elif starts or checks:
         with st.spinner(_("Reading configurations."), show_time=True):
-            cards = preflight_cards_from_process(parts, reads.warehouse())
+            is_safe = starts and is_known
+            cards = [] if is_safe else preflight_cards_from_process(parts, reads.warehouse())
         if starts and not any(card.refusals for card in cards):
             job_cards.start(parts, _ESTIMATE, again=again)
         st.session_state[_ESTIMATE] = (configs, cards)
@@ -110,9 +110,8 @@ def needed_text(protocol: str | None = None) -> str:
 
     pages, *needed = text_needed(protocol)
     n, n_wide = (f"{math.ceil(some / 100) * 100:,}" for some in needed)
-    of_plan = _("A plan needs about {pages} pages: {n} characters, or {n_wide} Japanese ones.")
-    of_protocol = _("{protocol} needs about {pages} pages: {n} characters, or {n_wide} Japanese ones.")
-    return (of_protocol if protocol else of_plan).format(protocol=protocol, pages=pages, n=n, n_wide=n_wide)
+    told = _("{what} needs about {pages} pages: {n} characters, or {n_wide} Japanese ones.")
+    return told.format(what=protocol or _("A plan"), pages=pages, n=n, n_wide=n_wide)
 
 
 def _show_judgement(text: Mapping[str, Any], protocol: str, seed: int) -> Any:
@@ -125,13 +124,12 @@ def _show_judgement(text: Mapping[str, Any], protocol: str, seed: int) -> Any:
     except InputError as error:
         show_error(error)
         return None
-    names = {"English": _("English"), "Japanese": _("Japanese"), "Unknown": _("language unknown")}
-    told = _("{n} words, {language}, {share} of it repeated.").format(
-        n=f"{found.n_words:,}",
-        language=names.get(found.language, found.language),
-        share=share_text(round(found.repeated, 2)),
-    )
     if changed:  # what ships is known
+        names = {"English": _("English"), "Japanese": _("Japanese"), "Unknown": _("language unknown")}
+        spoken_here, share = names.get(found.language, found.language), share_text(round(found.repeated, 2))
+        told = _(
+            "{n} words, {language}, {share} of it repeated.", n=f"{found.n_words:,}", language=spoken_here, share=share
+        )
         st.caption(told)
     if found.is_repetitive:
         message = _("This text repeats itself: intervals are too narrow.")
@@ -155,16 +153,15 @@ def _show_expected(parts: Sequence[RunConfig], is_wide: bool) -> bool:
     from core.runs.requests import expected_seconds
 
     expected = [(part.model, expected_seconds(part, reads.stored_costs())) for part in parts]
-    unknown = list(dict.fromkeys(model for model, time in expected if time is None))
-    seconds = [time for _model, time in expected if time is not None]
-    told = _("About {time} on this machine.").format(time=duration(sum(time for time, _is_exact in seconds)))
-    lines = [told] if seconds else []
-    if unknown:
-        lines.append(_("The time for {names} is known after a check.").format(names=_(", ").join(unknown)))
-    if is_wide:
-        lines.append(_("Not every model reads this script: that is checked before the start."))
-    st.markdown(escape(wording.joined_sentences(lines)))
-    return not unknown and not is_wide and all(is_exact for _time, is_exact in seconds)
+    unknown = dict.fromkeys(model for model, time in expected if time is None)
+    known = [time for _model, time in expected if time is not None]
+    told = [
+        _("About {time} on this machine.", time=duration(sum(seconds for seconds, _exact in known))) if known else "",
+        _("The time for {names} is known after a check.", names=unknown) if unknown else "",
+        _("Not every model reads this script: that is checked before the start.") if is_wide else "",
+    ]
+    st.markdown(escape(wording.joined_sentences(told)))
+    return not unknown and not is_wide and all(is_exact for _seconds, is_exact in known)
 
 
 def models_here(*, with_encoders: bool = True) -> list[str]:
@@ -243,17 +240,13 @@ def choose_text(needed: str) -> dict[str, Any]:
         left.selectbox(_("Text"), [Path(own).name], disabled=True, key="own text")
         chosen = OWN
     else:
-        chosen = left.selectbox(
-            _("Text"),
-            [*text_names(), OWN],
-            key=url_state.key("measure text"),
-            format_func=lambda name: _("my own text") if name == OWN else name,
-        )
+        names = {name: name for name in text_names()} | {OWN: _("my own text")}
+        chosen = field(left.selectbox, _("Text"), "measure text", names)
     with left.expander(_("Column, encoding, path")):
-        st.text_input(_("Path of the file"), key=url_state.key("measure path"))
-        column = st.text_input(_("Column of the text"), key=url_state.key("measure column")).strip()
-        encoding = st.selectbox(_("Encoding"), ENCODINGS, key=url_state.key("measure encoding"))
-        is_plain = st.toggle(_("Chats without their template"), key=url_state.key("measure plain"))
+        field(st.text_input, _("Path of the file"), "measure path")
+        column = field(st.text_input, _("Column of the text"), "measure column").strip()
+        encoding = field(st.selectbox, _("Encoding"), "measure encoding", ENCODINGS)
+        is_plain = field(st.toggle, _("Chats without their template"), "measure plain")
     if chosen == OWN:
         chat = "plain" if is_plain else "template"
         return {"corpus": own, "column": column or None, "encoding": encoding, "chat": chat}
@@ -320,12 +313,11 @@ def _choose_settings() -> tuple[dict[str, Any], str, bool]:
     names = protocol_names()
     purposes = (translated(PURPOSES[name]) if name in PURPOSES else wording.name("protocol", name) for name in names)
     help_ = "  \n".join(f"**{name}**: {purpose}" for name, purpose in zip(names, purposes, strict=True))
-    key = url_state.key("measure protocol")
-    protocol = str(st.segmented_control(_("Protocol"), names, required=True, key=key, help=help_))
+    protocol = field(st.segmented_control, _("Protocol"), "measure protocol", names, required=True, help=help_)
     with st.expander(_("More settings")):
         machine = choose_machine("measure")
-        controls = st.toggle(_("Control passes with any protocol"), key=url_state.key("measure controls"))
-        again = st.toggle(_("Measure again what is there"), key=url_state.key("measure again"))
+        controls = field(st.toggle, _("Control passes with any protocol"), "measure controls")
+        again = field(st.toggle, _("Measure again what is there"), "measure again")
         labels = _upload(
             _LABELS,
             _("Texts with labels"),
@@ -341,9 +333,9 @@ def choose_machine(form: str) -> dict[str, Any]:
     """Return seed, number format and device of a request."""
     left, middle, right = st.columns(3)
     return {
-        "seed": left.number_input(_("Seed"), 0, key=url_state.key(f"{form} seed")),
-        "dtype": middle.selectbox(_("Number format"), DTYPES, key=url_state.key(f"{form} dtype")),
-        "device": right.selectbox(_("Device"), ["auto", "cpu", "cuda", "mps"], key=url_state.key(f"{form} device")),
+        "seed": field(left.number_input, _("Seed"), f"{form} seed", min_value=0),
+        "dtype": field(middle.selectbox, _("Number format"), f"{form} dtype", DTYPES),
+        "device": field(right.selectbox, _("Device"), f"{form} device", ("auto", "cpu", "cuda", "mps")),
     }
 
 
@@ -372,7 +364,7 @@ def show_pilots() -> None:
     """Draw the registered pilots with their progress."""
     pilots = reads.lists().pilots
     if not pilots.is_empty():
-        with st.expander(_("Pilots ({n})").format(n=pilots.height), icon=":material/science:"):
+        with st.expander(_("Pilots ({n})", n=pilots.height), icon=":material/science:"):
             for config, n_runs in pilots.select("config", "n_runs").iter_rows():
                 _show_registered(pilot_from_config(config), n_runs)
 
@@ -406,27 +398,21 @@ def choose_pilot(models: Sequence[str], text: Mapping[str, Any], settings: Mappi
 def _entered(models: Sequence[str], text: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
     """The pilot of the form as the text of a file."""
     left, right = st.columns([3, 1])
-    question = left.text_input(_("Question: what is to be decided"), key=url_state.key("pilot question"))
-    names = wording.names("use_class", USE_CLASSES)
-    use_class = right.selectbox(
-        _("Use class"), list(names), key=url_state.key("pilot use"), format_func=names.__getitem__
-    )
-    expectation = left.text_input(_("Expectation, in words"), key=url_state.key("pilot expectation"))
-    decide_by = right.date_input(_("To be decided by"), None, format="YYYY-MM-DD", key=url_state.key("pilot day"))
+    question = field(left.text_input, _("Question: what is to be decided"), "pilot question")
+    use_class = field(right.selectbox, _("Use class"), "pilot use", wording.names("use_class", USE_CLASSES))
+    expectation = field(left.text_input, _("Expectation, in words"), "pilot expectation")
+    decide_by = field(right.date_input, _("To be decided by"), "pilot day", value=None, format="YYYY-MM-DD")
     left, middle, right = st.columns(3)
-    benchmark = left.text_input(_("Benchmark"), key=url_state.key("pilot benchmark"))
-    metric = middle.text_input(_("Metric"), key=url_state.key("pilot metric"))
+    benchmark = field(left.text_input, _("Benchmark"), "pilot benchmark")
+    metric = field(middle.text_input, _("Metric"), "pilot metric")
     signs = {
         "none": _("no relation"),
         "negative": _("fewer dimensions go with better results"),
         "positive": _("more dimensions go with better results"),
     }
-    sign = right.selectbox(_("Expected"), list(signs), key=url_state.key("pilot sign"), format_func=signs.__getitem__)
+    sign = field(right.selectbox, _("Expected"), "pilot sign", signs)
     better = {"higher": _("the higher score"), "lower": _("the lower score")}
-    st.session_state.setdefault(url_state.key("pilot better"), "higher")
-    direction = st.segmented_control(
-        _("Better is"), list(better), format_func=better.__getitem__, required=True, key=url_state.key("pilot better")
-    )
+    direction = field(st.segmented_control, _("Better is"), "pilot better", better, default="higher", required=True)
     asked_text = {"text": text["corpus"]} | {name: text[name] for name in ("column", "encoding") if text.get(name)}
     content = {
         "name": question[:60],
@@ -465,7 +451,7 @@ def _show_registered(pilot: Pilot, n_runs: int) -> None:
         n_measurements = len(pilot.models) * len(pilot.texts)
     with inputs.row("center", border=True):
         st.markdown(f"**{escape(pilot.name)}**  \n{escape(pilot.question_in(spoken()))}", width="stretch")
-        st.caption(_("{done} of {wanted} measured").format(done=n_runs, wanted=n_measurements))
+        st.caption(_("{done} of {wanted} measured", done=n_runs, wanted=n_measurements))
         if n_runs:
             inputs.show_link("choose", _("Look at it"), "table_rows", choose="ranking", pilot=pilot.pilot_id)
         if n_runs < n_measurements and st.button(_("Measure what is missing"), key=f"pilot {pilot.pilot_id}"):

@@ -21,6 +21,7 @@ from core.questions import plan as plan_question
 from core.records import AGAINST_PLAN, BUDGETS, SHIPPED, LayerPlan, PlanConfig
 from core.tables import PlanOutcomeRow, PlanRow, records
 from core.ui import inputs, job_cards, language, pictures, reads, tables, url_state
+from core.ui.inputs import field
 from core.ui.language import as_lines, escape, show_list, show_notes
 from core.ui.measure import choose_machine, choose_text, models_here, needed_text, show_models_here, store_upload
 from core.wording import plans as plan_wording
@@ -51,7 +52,7 @@ def choose_plan(plans: pl.DataFrame, model: str) -> LayerPlan | None:
 
 
 def _plan_label(row: PlanRow) -> str:
-    size = _("{k} of {n} blocks").format(k=len(row.blocks), n=row.n_layers)
+    size = _("{k} of {n} blocks", k=len(row.blocks), n=row.n_layers)
     parts = [row.name, size, row.corpus_id, language.local_time(row.created_at), short_id(row.plan_id)]
     if row.note == SHIPPED:
         parts.append(f"#{SHIPPED}")
@@ -74,8 +75,8 @@ def show_answer(layer_plan: LayerPlan) -> None:
         against = [code for code in plan.reasons if within.is_plan and code in AGAINST_PLAN and code != "over_budget"]
         show_notes(map(plan_wording.reason_text, against))
         if within.price is not None and not within.is_plan:
-            message = _("Not compared with random sets, harder texts and probes: a new plan of {n} blocks would be.")
-            st.caption(message.format(n=len(within.price.blocks)))
+            n = len(within.price.blocks)
+            st.caption(_("Not held against random sets, harder texts, probes: a new plan of {n} blocks would be.", n=n))
     blocks = (within.price or within.cheapest).blocks
     row = plan_figures.block_row(layer_plan, blocks, plan_analysis.standing(layer_plan, within) == "recommended")
     width = min(WIDTH, max(460.0, BLOCK_WIDTH * len(row.blocks) + 8.0))  # the legend takes 460
@@ -83,9 +84,9 @@ def show_answer(layer_plan: LayerPlan) -> None:
         pictures.plot_drawn(partial(visual_svg, row, pictures.theme()), (width, HEIGHT), "plan block row")
     n = plan.n_verification if plan.is_verified else plan.n_selection
     n_units = layer_plan.price.n_points or n
-    source = _("{model}, {text}, {n} windows of {tokens} tokens; 95 % intervals over {units}; plan {plan}, {when}.")
-    source = source.format(
-        units=_("{n} documents or blocks of windows").format(n=n_units) if n_units != n else _("windows"),
+    source = _(
+        "{model}, {text}, {n} windows of {tokens} tokens; 95 % intervals over {units}; plan {plan}, {when}.",
+        units=_("{n} documents or blocks of windows", n=n_units) if n_units != n else _("windows"),
         model=plan.model_id,
         text=plan.corpus_id,
         n=n,
@@ -109,7 +110,7 @@ def _choose_budget(layer_plan: LayerPlan) -> float:
         step=0.001,
         key=url_state.key("nats"),
         format="%g",
-        help=_("{own} was asked for.").format(own=plan_wording.budget_text(layer_plan.plan)),
+        help=_("{own} was asked for.", own=plan_wording.budget_text(layer_plan.plan)),
     )
     url_state.publish("nats", budget)
     return budget
@@ -188,7 +189,7 @@ def show_saving(layer_plan: LayerPlan) -> None:
         share = 1 - plan.parameters_after / plan.parameters_before
         st.metric(_("Parameters"), f"{plan.parameters_after:,}", share_text(-share, 1), "inverse", width="content")
         if (time := plan_analysis.time_saved_share(plan)) is not None:
-            label = _("Time to read a prompt and write {n} tokens").format(n=plan.new_tokens)
+            label = _("Time to read a prompt and write {n} tokens", n=plan.new_tokens)
             st.metric(label, share_text(1 - time), share_text(-time, 1), "inverse", width="content")
     columns = {
         _("Weights"): lambda row: wording.name("plan_measure", row.measure),
@@ -200,7 +201,7 @@ def show_saving(layer_plan: LayerPlan) -> None:
     sibling = plan_wording.sibling_lines(reads.smaller_sibling(plan.model_id, plan.corpus_id), plan)
     for line in [*plan_wording.saving_lines(plan), *plan_wording.alternative_lines(layer_plan), *sibling]:
         st.markdown(escape(line))
-    st.caption(_("Measured on this device: {device}, {dtype}.").format(device=plan.device, dtype=plan.dtype))
+    st.caption(_("Measured on this device: {device}, {dtype}.", device=plan.device, dtype=plan.dtype))
 
 
 def _size_text(n_bytes: float) -> str:
@@ -251,11 +252,9 @@ def show_files(layer_plan: LayerPlan) -> None:
             recipe = plan_analysis.mergekit_recipe(layer_plan, plan_wording.recipe_text(layer_plan))
             inputs.show_download(_("mergekit file (YAML)"), recipe, f"{name}.yaml")
     if plan.mergekit is not None:
-        message = _("No mergekit file. {reason}")
-        st.caption(escape(message.format(reason=plan_wording.mergekit_reason_text(plan.mergekit))))
+        st.caption(escape(_("No mergekit file. {reason}", reason=plan_wording.mergekit_reason_text(plan.mergekit))))
     if plan.saved_as:
-        message = _("Smaller model: `{folder}`; reopened, its loss is the verified one.")
-        st.markdown(message.format(folder=plan.saved_as))
+        st.markdown(_("Smaller model: `{folder}`; reopened, its loss is the verified one.", folder=plan.saved_as))
         models = url_state.join_values([plan.saved_as])
         inputs.show_link("measure", _("Measure the smaller model"), "science", models=models)
         return
@@ -287,7 +286,7 @@ def show_history(plans: pl.DataFrame, outcomes: Sequence[PlanOutcomeRow]) -> Non
     of_rules = {
         _("Rule"): lambda record: plan_wording.rule_name(record.rule),
         _("Above the least, nats per token"): lambda record: round(record.excess, 4),
-        _("Least in"): lambda record: _("{n} of {total}").format(n=record.n_cheapest, total=record.n_plans),
+        _("Least in"): lambda record: _("{n} of {total}", n=record.n_cheapest, total=record.n_plans),
     }
     tables.show(tables.of(of_rule, of_rules), "rules of plans", width="content")
     forecasts = plan_analysis.rule_forecasts(outcomes, sizes)
@@ -315,7 +314,7 @@ def linked_model() -> str:
 
 def show_empty(model: str, other: str | None) -> None:
     """Draw that there is no plan; `other`: the id of one of another model, which a link leads to."""
-    text = _("No plan of {model} yet.").format(model=model) if model else _("No plan yet.")
+    text = _("No plan of {model} yet.", model=model) if model else _("No plan yet.")
     st.info(escape(text))
     if other:
         inputs.show_link("plan", _("Plans of other models"), "content_cut", plan=other)
@@ -348,7 +347,7 @@ def show_form() -> None:
             with st.spinner(_("Reading configurations."), show_time=True):
                 st.session_state[_REQUEST] = (asked, config, plan_estimate_from_process(config, reads.warehouse()))
         else:
-            st.warning(_("Name a text or upload one.") if model else _("Name a model."))
+            st.warning(_("Name a model, and a text or upload one."))
     if (request := st.session_state.get(_REQUEST)) and request[0] == asked:  # what is started stands in the form
         _asked, config, estimate = request
         with st.container(border=True):
@@ -365,34 +364,20 @@ def _fill_model() -> None:
 
 def _choose_settings() -> dict[str, Any]:
     """Return the settings of a plan: budget, blocks, verification, healing, directions, task, and so on."""
-    for name, value in {"budget": 0.05, "verify": True, "heal": True}.items():
-        st.session_state.setdefault(url_state.key(f"plan {name}"), value)
     left, middle, right = st.columns(3)
     units = {key: plan_wording.nats_text(nats) for key, nats in BUDGETS.items()}
     units |= {"nats": _("nats per token"), "points": _("points of my task")}
-    unit = left.selectbox(
-        _("Budget"),
-        list(units),
-        key=url_state.key("plan unit"),
-        format_func=units.__getitem__,
-        help=_("The upper limit stays below it."),
-    )
-    budget = middle.number_input(
-        _("Budget of your own"), 0.0, step=0.01, format="%g", key=url_state.key("plan budget"), disabled=unit in BUDGETS
-    )
-    blocks = right.number_input(
-        _("Blocks that are to go"),
-        1,
-        value=None,
-        key=url_state.key("plan blocks"),
-        placeholder=_("as many as the budget allows"),
-    )
+    unit = field(left.selectbox, _("Budget"), "plan unit", units, help=_("The upper limit stays below it."))
+    number_of = {"min_value": 0.0, "step": 0.01, "format": "%g", "disabled": unit in BUDGETS}
+    budget = field(middle.number_input, _("Budget of your own"), "plan budget", default=0.05, **number_of)
+    as_many = {"min_value": 1, "value": None, "placeholder": _("as many as the budget allows")}
+    blocks = field(right.number_input, _("Blocks that are to go"), "plan blocks", **as_many)
     with inputs.row():
-        verify = st.toggle(_("Verify on held-out text"), key=url_state.key("plan verify"))
-        heal = st.toggle(_("Repair without training"), key=url_state.key("plan heal"))
-        directions = st.toggle(_("Look for needed directions"), key=url_state.key("plan directions"))
+        verify = field(st.toggle, _("Verify on held-out text"), "plan verify", default=True)
+        heal = field(st.toggle, _("Repair without training"), "plan heal", default=True)
+        directions = field(st.toggle, _("Look for needed directions"), "plan directions")
     with st.expander(_("More settings")):
-        task = st.text_input(_("Path of my task file (JSONL)"), key=url_state.key("plan task")).strip()
+        task = field(st.text_input, _("Path of my task file (JSONL)"), "plan task").strip()
         file = inputs.upload(_("Or upload it"), ["jsonl"], "plan task file")
         machine = choose_machine("plan")
     return {

@@ -5,7 +5,7 @@ meanings; it runs, then its rows, downloads and a chart are drawn. Cells are sho
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
@@ -47,17 +47,11 @@ def query_form() -> tuple[str, float] | None:
     _apply_link()
     # Streamlit forgets the text of an editor that another page did not draw; set at every run, it would undo what is typed.
     st.session_state.setdefault(_TEXT, st.session_state.get(_LAST_TEXT, ""))
-    examples = {name: example.statement() for name, example in EXAMPLES.items()}
+    examples = {translated(example.title): example.statement() for example in EXAMPLES.values()}
     with inputs.row():
-        _show_statements(
-            _("Examples"),
-            "query example",
-            examples,
-            _("Choose a question"),
-            lambda name: translated(EXAMPLES[name].title),
-        )
+        _show_statements(_("Examples"), "query example", examples)
         if saved := {row.name: row.sql for row in reads.saved_queries()}:
-            _show_statements(_("Saved queries"), "query saved", saved, _("Choose a query"))
+            _show_statements(_("Saved queries"), "query saved", saved)
     st.html(_MONOSPACED)
     with st.container(key="statement"), st.form("statement form", border=False):
         sql = st.text_area(
@@ -74,7 +68,7 @@ def query_form() -> tuple[str, float] | None:
             seconds = st.selectbox(
                 _("Time limit"),
                 TIME_LIMITS,
-                format_func={n: _("{n} seconds").format(n=n) for n in TIME_LIMITS}.__getitem__,
+                format_func={n: _("{n} seconds", n=n) for n in TIME_LIMITS}.__getitem__,
                 width=130,
                 label_visibility="collapsed",
             )
@@ -107,8 +101,7 @@ def publish_statement(sql: str) -> None:
     for name in _PARAMETERS:
         url_state.publish(name, params.get(name, ""))
     if not params:
-        message = _("Too long for a link ({n} of {most} characters): save the query.")
-        st.caption(message.format(n=f"{len(sql):,}", most=f"{MAX_LINK_LENGTH:,}"))
+        st.caption(_("Longer than a link can be ({most} characters): save the query.", most=f"{MAX_LINK_LENGTH:,}"))
 
 
 def _apply_link() -> None:
@@ -133,9 +126,7 @@ def _apply_link() -> None:
         show_error(error)
 
 
-def _show_statements(
-    label: str, key: str, statements: dict[str, str], placeholder: str, format_func: Callable[[str], str] = str
-) -> None:
+def _show_statements(label: str, key: str, statements: dict[str, str]) -> None:
     """Draw a list of statements by name; a choice runs one and leaves the list empty again."""
 
     def run_chosen() -> None:
@@ -143,15 +134,8 @@ def _show_statements(
             fill_and_run(statements[name])
         st.session_state[key] = None
 
-    st.selectbox(
-        label,
-        list(statements),
-        index=None,
-        key=key,
-        on_change=run_chosen,
-        placeholder=placeholder,
-        format_func=format_func,
-    )
+    placeholder = _("Choose a query")
+    st.selectbox(label, list(statements), None, key=key, on_change=run_chosen, placeholder=placeholder)
 
 
 @inputs.hidden_when_read_only
@@ -189,10 +173,10 @@ def _show_saved_as(sql: str) -> None:
     if query is None:
         return
     with inputs.row("center"):
-        text = _("Saved as {name}.").format(name=query.name)
+        text = _("Saved as {name}.", name=query.name)
         st.caption(escape(f"{text} {query.note or ''}".strip()))
         with st.popover(_("Delete..."), icon=":material/delete:"):
-            st.markdown(_("Delete the saved query {name}?").format(name=f"**{escape(query.name)}**"))
+            st.markdown(_("Delete the saved query {name}?", name=f"**{escape(query.name)}**"))
             if st.button(_("Delete"), key="query delete"):
                 delete_query(reads.warehouse(), query.name)
                 st.rerun()
@@ -230,7 +214,7 @@ def show_tables() -> None:
             _show_columns(hits.select(heads))
         return
     labels = {
-        name: name if table.n_rows is None else _("{name} (rows: {n})").format(name=name, n=f"{table.n_rows:,}")
+        name: name if table.n_rows is None else _("{name} (rows: {n})", name=name, n=f"{table.n_rows:,}")
         for name, table in tables.items()
     }
     first = list(tables).index("runs")
@@ -322,7 +306,7 @@ def _show_progress(running: sandbox.RunningQuery, seconds: float) -> None:
     if running.is_done():
         st.rerun()
     elapsed = running.elapsed()
-    text = _("Running for {n} of at most {most} seconds.").format(n=int(elapsed), most=f"{seconds:g}")
+    text = _("Running for {n} of at most {most} seconds.", n=int(elapsed), most=f"{seconds:g}")
     st.progress(min(1.0, elapsed / seconds), text)
     if st.button(_("Cancel"), icon=":material/close:", key="query cancel"):
         discard()
@@ -341,17 +325,15 @@ def show(answer: Answer) -> None:
         show_error(answer.error)
         return
     frame = answer.result.frame
-    n = f"{frame.height:,}"
+    n, seconds = f"{frame.height:,}", f"{answer.result.seconds:.2f}"
     if answer.result.truncated:
-        message = _("Only the first {n} rows: add a WHERE or GROUP BY.")
-        st.warning(message.format(n=n), icon=":material/content_cut:")
-    text = _("Rows: {n}, columns: {columns}, in {seconds} seconds.")
-    st.caption(text.format(n=n, columns=frame.width, seconds=f"{answer.result.seconds:.2f}"))
+        st.warning(_("Only the first {n} rows: add a WHERE or GROUP BY.", n=n), icon=":material/content_cut:")
+    st.caption(_("Rows: {n}, columns: {columns}, in {seconds} seconds.", n=n, columns=frame.width, seconds=seconds))
     chart = default_choice(frame)
     left, right = st.columns(2, gap="large") if chart else (st.container(), None)
     with left:
         if frame.is_empty():  # the word that Streamlit writes into an empty table is in no language but its own
-            st.info(_("No rows. The columns would be: {names}.").format(names=escape(_(", ").join(frame.columns))))
+            st.info(escape(_("No rows. The columns would be: {names}.", names=frame.columns)))
         else:
             st.dataframe(
                 frame,
@@ -401,9 +383,9 @@ def _show_chart(frame: pl.DataFrame, first: ChartChoice, number: int) -> None:
     if data.choice.kind != kind:
         st.caption(_("Rows with equal horizontal values are points, never sums."))
     if data.n_empty:
-        st.caption(_("Rows without a value to draw: {n}.").format(n=f"{data.n_empty:,}"))
+        st.caption(_("Rows without a value to draw: {n}.", n=f"{data.n_empty:,}"))
     if data.n_beyond:
-        st.caption(_("Rows not drawn, beyond the first series or points: {n}.").format(n=f"{data.n_beyond:,}"))
+        st.caption(_("Rows not drawn, beyond the first series or points: {n}.", n=f"{data.n_beyond:,}"))
 
 
 def _choose_column(label: str, columns: Sequence[T], first: T, key: str) -> T:

@@ -89,8 +89,9 @@ def choose_pilot(runs: pl.DataFrame) -> tuple[RegisteredPilot | None, pl.DataFra
         return None, runs
     registered = registered_pilot(rows[chosen])
     pilot = registered.pilot
-    expected = _("Expected: {expectation}").format(expectation=escape(pilot.expectation_in(spoken())))
-    conditions = _("{use_class}. Benchmark ({registration}): {benchmark}.").format(
+    expected = _("Expected: {expectation}", expectation=escape(pilot.expectation_in(spoken())))
+    conditions = _(
+        "{use_class}. Benchmark ({registration}): {benchmark}.",
         use_class=wording.name("use_class", pilot.use_class),
         registration=answer_wording.registration_day_text(pilot_registration(registered, shipped_pilot())),
         benchmark=escape(registered_benchmark_text(pilot.benchmark)),
@@ -176,21 +177,18 @@ def show_filters(told: Sequence[str], n: int, total: int) -> None:
 
     if told:
         with inputs.row("center"):
-            message = _("Filtered by {filters}: {n} of {total} shown.")
-            st.caption(escape(message.format(filters=_(", ").join(told), n=n, total=total)), width="content")
+            text = _("Filtered by {filters}: {n} of {total} shown.", filters=told, n=n, total=total)
+            st.caption(escape(text), width="content")
             st.button(_("Clear"), icon=":material/filter_alt_off:", key="clear filters", on_click=clear)
 
 
 def choose_sizes(runs: pl.DataFrame) -> list[pl.Expr]:
     """Draw the filter by the ranges of parameters that occur, where these are several; returns its condition, if any."""
-    below, between, above = _("below {n} billion"), _("{n} to {end} billion"), _("above {n} billion")
-    ends = [f"{n / 1e9:g}" for n in SIZES]
-    names = [below.format(n=ends[1])]
-    names += [between.format(n=n, end=end) for n, end in itertools.pairwise(ends[1:-1])]
-    names.append(above.format(n=ends[-2]))
-    within = [pl.col("parameters").is_between(*limits, closed="left") for limits in itertools.pairwise(SIZES)]
+    within = [pl.col("parameters").is_between(*ends, closed="left") for ends in itertools.pairwise(SIZES)]
+    names = (f"{low / 1e9:g} – {high / 1e9:g}".replace("inf", "∞") for low, high in itertools.pairwise(SIZES))
     offered = {at: name for at, name in enumerate(names) if runs.filter(within[at]).height}
-    if len(offered) > 1 and (chosen := inputs.choose_many(_("Parameters"), offered, "size", placeholder=_("all"))):
+    label = _("Parameters (billions)")
+    if len(offered) > 1 and (chosen := inputs.choose_many(label, offered, "size", placeholder=_("all"))):
         return [pl.any_horizontal(within[at] for at in chosen)]
     return []
 
@@ -211,8 +209,7 @@ def choose_runs(runs: pl.DataFrame, max_runs: int = inputs.MAX_RUNS) -> reads.Se
     and those of a link or an earlier choice.
     """
     if unknown := url_state.resolve_ids("runs", ids_of(runs), several=True):
-        message = _("The link's runs are not here: {names}.")
-        st.warning(message.format(names=escape(_(", ").join(unknown))), icon=":material/link_off:")
+        st.warning(escape(_("The link's runs are not here: {names}.", names=unknown)), icon=":material/link_off:")
     row = inputs.row()
     with row.container(width="content"):
         filtered, _is_filtered = choose_filtered_runs(runs)
@@ -223,13 +220,13 @@ def choose_runs(runs: pl.DataFrame, max_runs: int = inputs.MAX_RUNS) -> reads.Se
         # As filters count them: controls are found with their runs.
         n_texts = filtered.filter(pl.col("pass") == "text").height
         with row:
-            words = type_words(_("Find runs ({n})").format(n=f"{n_texts:,}"), width=200)
+            words = type_words(_("Find runs ({n})", n=f"{n_texts:,}"), width=200)
         listed = matching_runs(filtered, words).head(MAX_LISTED)
     listed = pl.concat([listed, always_listed.join(listed, on="run_id", how="anti")])
     labels = {run.run_id: run_label(run) for run in records(listed, Run)}
     with row:
         chosen = inputs.choose_many(
-            _("Runs to show (at most {n})").format(n=max_runs),
+            _("Runs to show (at most {n})", n=max_runs),
             labels,
             "runs",
             shown_first,
@@ -297,8 +294,8 @@ def show_missing(runs: pl.DataFrame, of_literature: str) -> None:
     if protocols.is_empty():
         st.info(_("Most shipped profiles leave this out: measure the model."))
         return
-    named = _("; ").join(wording.name("protocol", protocol) for protocol in protocols)
-    st.info(wording.joined_sentences((of_literature, _("Protocol: {name}.").format(name=escape(named)))))
+    named = _("Protocol: {name}.", name=wording.names("protocol", protocols).values())
+    st.info(escape(wording.joined_sentences((of_literature, named))))
 
 
 def show_vetoes(runs: pl.DataFrame) -> None:
@@ -308,15 +305,12 @@ def show_vetoes(runs: pl.DataFrame) -> None:
 
 
 def veto_notice(runs: pl.DataFrame) -> str:
-    """Which runs a check vetoes; of a single one, what is wrong and what to do, of several by which checks; empty of none."""
+    """Which runs are vetoed, by which checks, and what these say is to be done; empty where none is."""
     texts = veto_texts(runs)
     if not texts:
         return ""
-    if runs.height > 1:
-        return _("Vetoed by a check, not reliable: {runs}. See Checks.").format(runs=_("; ").join(texts))
-    (name,) = run_labels(runs).values()
-    told = _("Vetoed by a check, not reliable: {runs}.").format(runs=name)
-    found = runs["vetoed_by"].explode().drop_nulls().unique(maintain_order=True)
+    told = _("Vetoed by a check, not reliable: {runs}.", runs=texts)
+    found = runs.filter(ranking.is_vetoed())["vetoed_by"].explode().drop_nulls().unique(maintain_order=True)
     return wording.joined_sentences((told, *map(wording.check_meaning, found)))
 
 
@@ -324,10 +318,8 @@ def veto_texts(runs: pl.DataFrame) -> list[str]:
     """`SmolLM2-135M (Share of unknown tokens)` for each run that a check vetoes."""
     labels = run_labels(runs)
     return [
-        _("{name} ({checks})").format(
-            name=labels[run_id], checks=_(", ").join(wording.names("check", vetoed_by).values())
-        )
-        for run_id, vetoed_by in runs.filter(pl.col("worst_check") == "veto").select("run_id", "vetoed_by").rows()
+        _("{name} ({checks})", name=labels[run_id], checks=wording.names("check", checks).values())
+        for run_id, checks in runs.filter(ranking.is_vetoed()).select("run_id", "vetoed_by").rows()
     ]
 
 
@@ -354,7 +346,7 @@ def show_undo() -> None:
         url_state.set_value("runs", [])
     if run_ids:
         with inputs.row("center"):
-            st.success(_("In the trash: {name}").format(name=escape(label)), icon=":material/delete:")
+            st.success(_("In the trash: {name}", name=escape(label)), icon=":material/delete:")
             st.button(_("Undo"), icon=":material/undo:", key="undelete run", on_click=_undelete, args=(run_ids,))
 
 
@@ -375,7 +367,7 @@ def show_trash() -> None:
     if not parcels.trashed_ids(folder) or not st.toggle(_("Show the trash"), key="trash shown"):
         return
     runs = [run for run in parcels.list_trashed(folder) if run.pass_ in ("", "text")]
-    shows_all = len(runs) > MOST_TRASHED and st.toggle(_("All {n}").format(n=f"{len(runs):,}"), key="trash whole")
+    shows_all = len(runs) > MOST_TRASHED and st.toggle(_("All {n}", n=f"{len(runs):,}"), key="trash whole")
     for run in sorted(runs, key=lambda run: run.deleted_at, reverse=True)[: None if shows_all else MOST_TRASHED]:
         deleted_at = language.local_time(datetime.fromisoformat(run.deleted_at))
         told = filter(None, (run.model_id or run.run_id, run.corpus_id, run.protocol, deleted_at))

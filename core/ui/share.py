@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import polars as pl
 import streamlit as st
@@ -29,6 +31,7 @@ from core.ui import inputs, language, reads, run_choice, tables, url_state
 from core.ui.language import escape, show_error, show_notes
 from core.warehouse import exchange, people
 
+T = TypeVar("T")
 NONE = "none"
 MAX_RUNS = 40
 """Runs in one report; nobody reads more."""
@@ -49,25 +52,26 @@ class ReportRequest:
 
 def choose_saved_report() -> SavedRecipe | None:
     """Return a saved report, or None for a new one; drawn only where there are some."""
-    saved = {one.recipe_id: one for one in reads.lists().recipes}
-    names = {key: f"{one.recipe.name} · {language.local_day(one.made_at)}" for key, one in saved.items()}
-    return saved.get(_choose_one(_("Kept report"), _("a new one"), names, "recipe"))
+    saved = {one.recipe_id: (one.recipe.name, language.local_day(one.made_at), one) for one in reads.lists().recipes}
+    return _choose_one(_("Kept report"), _("a new one"), saved, "recipe")
 
 
 def choose_new_report(runs: pl.DataFrame) -> ReportRequest:
     """Return the request for a new report: runs, a pilot, a choice or a layer plan; language, appendix and template."""
-    plans = reads.lists().plans.select("plan_id", "name", "created_at").rows()
-    names = {plan_id: f"{name} · {language.local_time(at)}" for plan_id, name, at in plans}
-    of_plan = _choose_one(_("Layer plan"), _("none"), names, "plan")
-    plan_id = of_plan if of_plan in names else None
+    plans = {
+        plan_id: (name, language.local_time(at), plan_id)
+        for plan_id, name, at in reads.lists().plans.select("plan_id", "name", "created_at").rows()
+    }
+    plan_id = _choose_one(_("Layer plan"), _("none"), plans, "plan")
     made: tuple[SavedRule, RuleChoiceRow] | None = None
     pilot: RegisteredPilot | None = None
     if plan_id is None:
-        choices = {one.choice_id: (rule, one) for rule in reads.lists().rules for one in rule.choices}
-        names = {
-            key: f"{rule.rule.name} · {language.local_time(one.chosen_at)}" for key, (rule, one) in choices.items()
+        choices = {
+            one.choice_id: (rule.rule.name, language.local_time(one.chosen_at), (rule, one))
+            for rule in reads.lists().rules
+            for one in rule.choices
         }
-        made = choices.get(_choose_one(_("Choice of a rule"), _("none"), names, "choice"))
+        made = _choose_one(_("Choice of a rule"), _("none"), choices, "choice")
     chosen = compared = runs.clear()
     if made is not None:
         chosen = runs.filter(pl.col("run_id").is_in(made[1].candidates))
@@ -80,8 +84,7 @@ def choose_new_report(runs: pl.DataFrame) -> ReportRequest:
         run_choice.stop_if_none_chosen(chosen)
         compared = deck_data.runs_with_verdict(chosen)
         if left_out := deck_data.names_without_verdict(chosen).values():
-            message = _("Left out, as their protocol gives no verdict: {names}.")
-            st.info(message.format(names=escape(_(", ").join(left_out))))
+            st.info(escape(_("Left out, as their protocol gives no verdict: {names}.", names=left_out)))
         if compared.is_empty():
             url_state.stop()
     with inputs.row("top", gap="medium"):
@@ -109,7 +112,7 @@ def read_saved_report(saved: SavedRecipe) -> ReportRequest:
     recipe = saved.recipe
     template_bytes = people.read_template(reads.warehouse(), recipe)
     if recipe.template and template_bytes is None:
-        st.warning(escape(_("The template {name} is gone.").format(name=recipe.template)))
+        st.warning(escape(_("The template {name} is gone.", name=recipe.template)))
     return ReportRequest(recipe, template_bytes, saved)
 
 
@@ -184,7 +187,7 @@ def show_slides(report: Report) -> None:
             with st.container(width=THUMBNAIL):
                 show(slide, number)
     if story.appendix:
-        with st.expander(_("Appendix (slides: {n})").format(n=len(story.appendix))):
+        with st.expander(_("Appendix (slides: {n})", n=len(story.appendix))):
             for number, slide in enumerate(story.appendix, 1 + len(story.slides)):
                 show(slide, number)
 
@@ -195,7 +198,7 @@ def show_changes(saved: SavedRecipe, report: Report) -> None:
     changed = [number for number in comparisons if number.state != "same"]
     made_on = language.local_day(saved.made_at)
     if not changed:
-        st.success(_("All {n} numbers are as they were on {day}.").format(n=f"{len(comparisons):,}", day=made_on))
+        st.success(_("All {n} numbers are as they were on {day}.", n=f"{len(comparisons):,}", day=made_on))
         return
     line = Sentence(
         "Numbers changed since {day}: {n:,} of {total:,}.", n=len(changed), total=len(comparisons), day=made_on
@@ -251,9 +254,11 @@ def _report_name(pilot: RegisteredPilot | None) -> str:
     return "".join(filter(str.isprintable, pilot.pilot.name if pilot else "")).strip()[:MAX_NAME] or "report"
 
 
-def _choose_one(label: str, none: str, names: dict[str, str], name: str) -> str:
-    """Return the id of one of some things, or `NONE`, which `none` names; drawn only where there are some."""
-    return inputs.choose_by_id(label, {NONE: none} | names, name, width=480)
+def _choose_one(label: str, none: str, things: Mapping[str, tuple[str, str, T]], name: str) -> T | None:
+    """Return one of the things, which have a name and a time by id, or None, as `none` says; drawn only where there are some."""
+    names = {key: f"{of} · {at}" for key, (of, at, _thing) in things.items()}
+    chosen = inputs.choose_by_id(label, {NONE: none} | names, name, width=480)
+    return things[chosen][2] if chosen in things else None
 
 
 def _choose_template() -> tuple[str | None, bytes | None]:

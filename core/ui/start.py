@@ -52,7 +52,7 @@ def show_first_steps(own: pl.DataFrame) -> None:
     if own.is_empty():
         st.markdown(_("Which model predicts your text better, and how many dimensions does each use?"))
     if n := job_cards.n_active():
-        inputs.show_link("measure", _("Measurements waiting or running: {n}").format(n=n), "hourglass_top")
+        inputs.show_link("measure", _("Measurements waiting or running: {n}", n=n), "hourglass_top")
 
 
 # --- answers ---------------------------------------------------------------------------------------------------

@@ -71,7 +71,7 @@ def _text_width(column: pl.Series) -> int:
 
 def show_comparison_button(run_ids: Sequence[str], **more: Any) -> None:
     """Draw a button that opens these runs, as many as one figure can show."""
-    label = _("Compare ({n})").format(n=len(run_ids)) if len(run_ids) > 1 else _("Open the profile")
+    label = _("Compare ({n})", n=len(run_ids)) if len(run_ids) > 1 else _("Open the profile")
     if st.button(label, key="compare runs", icon=":material/compare_arrows:", **more):
         runs = url_state.join_values(run_ids[: inputs.MAX_RUNS])
         st.switch_page("pages/compare.py", query_params={"runs": runs, "section": "profile"})
@@ -80,18 +80,19 @@ def show_comparison_button(run_ids: Sequence[str], **more: Any) -> None:
 # --- downloads -------------------------------------------------------------------------------------------------
 
 
-def show_download(table: pl.DataFrame | Callable[[], pl.DataFrame], file_name: str, label: str) -> None:
+def show_download(table: pl.DataFrame | Callable[[], pl.DataFrame], file_name: str, label: str = "") -> None:
     """Draw a button that downloads a table as CSV: all digits, readable by Excel, with nothing that Excel would run.
 
     It is written on the click; a function makes the table then, where that is slow.
     """
+    label = label or _("Download (CSV)")
     inputs.show_download(label, lambda: exports.excel_csv(table() if callable(table) else table), file_name)
 
 
-def show_rows_download(rows: pl.DataFrame, runs: pl.DataFrame, name: str, label: str = "") -> None:
+def show_rows_download(rows: pl.DataFrame, runs: pl.DataFrame, name: str) -> None:
     """Draw a button that downloads rows of any table, each after the provenance and verdicts of its run."""
     table = runs.select(PROVENANCE).join(rows, on="run_id", how="inner", maintain_order="left_right")
-    show_download(table, f"workdim_{name}.csv", label or _("Download these numbers (CSV)"))
+    show_download(table, f"workdim_{name}.csv")
 
 
 # --- columns ---------------------------------------------------------------------------------------------------

@@ -209,7 +209,7 @@ def test_names_of_a_hostile_file_are_shown_and_never_run(page: sync_api.Page, ad
     page.locator("[data-testid=stFileUploaderDropzoneInput]").set_input_files([bad, good])
     see(page, "What happens to each value")
     page.get_by_text("not a number (<img src=x").first.wait_for()  # a reason, letter by letter
-    page.get_by_role("button", name="Store this file").click()
+    page.get_by_role("button", name="Store 1 file").click()
     page.get_by_text("Stored from **scores** <b>x<b>.csv – scores: 1").wait_for()
     sections = {
         "Imported files": "File to remove",

@@ -175,7 +175,7 @@ def relation_of_own_scores(reader: Reader) -> None:
     settle(reader.page)
     file = {"name": "replies.csv", "mimeType": "text/csv", "buffer": score_file("replies", scores)}
     reader.page.locator("[data-testid=stFileUploaderDropzoneInput]").set_input_files([file])
-    reader.press("Store this file")
+    reader.press("Store 1 file")
     reader.click(reader.page.get_by_role("link", name="replies"))
     assert reader.clicks <= 4
     for _language in reader.in_each_language():

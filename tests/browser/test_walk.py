@@ -77,10 +77,10 @@ def test_a_layer_and_pictures_are_clicked_on(browser: sync_api.Browser, address:
         page.goto(f"{address}/compare?runs={RUN_IDS[0]}")
         settle(page)
         page.locator("[data-layer='2']").first.click()
-        page.get_by_text("Layer 2: output of block 2").wait_for()
+        page.get_by_text("Layer 2 (0 = embedding output)").wait_for()
         page.wait_for_url("**layer=2**")
         page.go_back()
-        page.get_by_text("Layer 2: output of block 2").wait_for(state="detached")
+        page.get_by_text("Layer 2 (0 = embedding output)").wait_for(state="detached")
 
         page.goto(address)
         settle(page)

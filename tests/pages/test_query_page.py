@@ -84,7 +84,7 @@ def test_a_link_runs_nothing_before_a_click(warehouse: Warehouse, monkeypatch: p
 def test_an_example_is_run_when_it_is_chosen_and_has_a_short_address(warehouse: Warehouse):
     app = opened()
     assert len(app.dataframe) == 1 and not app.error
-    app.selectbox(key="query example").set_value("inner_dimensions").run()
+    app.selectbox(key="query example").set_value(EXAMPLES["inner_dimensions"].title).run()
     assert app.text_area[0].value == EXAMPLES["inner_dimensions"].statement()
     assert "made-up-big" in rows(app)["name"].to_list()
     assert app.query_params["example"] == "inner_dimensions" and "sql" not in app.query_params

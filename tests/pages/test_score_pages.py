@@ -84,7 +84,7 @@ def test_a_file_that_is_there_already_cannot_be_stored_again(warehouse: Warehous
     file = ("mine.csv", f"{HEAD}{BIG},arc_easy,acc,61,percent\n")
     handed_over(file).button(key="scores store").click().run()
     app = handed_over(file)
-    assert "and is not stored twice" in app.info[0].value
+    assert "This file was stored on" in app.info[0].value
     assert app.button(key="scores store").disabled
 
 
@@ -267,7 +267,7 @@ def test_a_scoring_is_followed_among_the_jobs_and_leads_to_its_scores(
     jobs.finish_job(jobs.submit(replace(config, model="org/later"), warehouse), finished)
     app = opened("measure.py")
     shown = texts(app)
-    assert not app.exception and "Scored before; nothing was repeated." in shown
+    assert not app.exception and "Known before; nothing was repeated." in shown
     assert shown.index("org/later") < shown.index("org/model"), "the newest first"
     assert "Clear from this list" in [one.label for one in app.button]
     monkeypatch.setenv(READ_ONLY, "1")  # what only leads on stays there

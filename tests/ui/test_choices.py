@@ -23,7 +23,6 @@ from core.ui.compare import details, profile
 from core.ui.language import escape
 from core.warehouse import queries
 from core.warehouse.warehouse import Warehouse
-from core.wording.labels import run_labels
 from tests import frames
 from tests.analysis.test_criteria import SPEEDS
 from tests.frames import made
@@ -254,9 +253,8 @@ def test_a_veto_names_its_checks_in_words(runs: pl.DataFrame) -> None:
     (told,) = run_choice.veto_texts(bad)
     assert told.endswith("‡ (Share of variance between windows, Share of duplicate points)")
     assert run_choice.veto_texts(runs) == [] and run_choice.veto_notice(runs) == ""
-    (name,) = run_labels(bad).values()
     assert run_choice.veto_notice(bad) == (
-        f"Vetoed by a check, not reliable: {name}. Passages differ more than words: read more and shorter passages."
+        f"Vetoed by a check, not reliable: {told}. Passages differ more than words: read more and shorter passages."
         " Many points are equal, which spoils neighbour ratios: look for repeated text."
     )
 

@@ -20,14 +20,14 @@ from core.figures import decisions as decision_figures
 from core.figures.chart_figure import bars_figure
 from core.locale import _
 from core.pilots.saved import Criterion
-from core.questions.ranking_question import BY_WORD, DIMENSIONS
+from core.questions.ranking_question import DIMENSIONS
 from core.tables import ScoredRun, ids_of, records
 from core.ui import inputs, language, pictures, tables, url_state
-from core.ui.choose.choices import ASSUMPTION_UNITS, NUMBER_LIMITS, DecisionView, keep_speeds, read_speeds
+from core.ui.choose.choices import ASSUMPTION_UNITS, NUMBER_LIMITS, DecisionView, keep_speeds, read_speeds, score_names
 from core.ui.language import as_lines, escape, show_list, show_notes
 from core.wording import answers as answer_wording
 from core.wording import decisions as decision_wording
-from core.wording.decisions import task_name, value_text
+from core.wording.decisions import value_text
 from core.wording.labels import run_labels, share_text
 from core.wording.scores import is_made_here, rank_lines
 from core.wording.verdicts import verdict_marks
@@ -47,12 +47,12 @@ def show_answer(view: DecisionView) -> None:
         st.info(escape(view.message), icon=":material/help:")
         return
     text = decision_wording.pilot_text(view.answer, view.assumptions.bits)
-    notes = decision_wording.note_lines(view.decision) if view.decision else []
+    notes: list[str | None] = []
     if view.decision:
-        notes.insert(0, decision_wording.criteria_text(view.decision, text, view.assumptions.bits))
-    if view.rule:
-        notes = [decision_wording.other_task_text(view.rule.rule, view.task) or "", *notes]
-        notes.append(decision_wording.rule_text(view.rule.rule))
+        criteria = decision_wording.criteria_text(view.decision, text, view.assumptions.bits)
+        notes = [criteria, *decision_wording.note_lines(view.decision)]
+    if rule := view.rule and view.rule.rule:
+        notes = [decision_wording.other_task_text(rule, view.task), *notes, decision_wording.rule_text(rule)]
     st.markdown(f"#### {ICONS[view.answer.word]} {escape(text)}", help=as_lines(notes))
     show_notes([*decision_wording.untested_lines(view.answer), *decision_wording.missing_lines(view.answer)])
 
@@ -70,11 +70,10 @@ def show_choice(view: DecisionView) -> None:
             pictures.plot(bars_figure(bars, 46), "weights")
         st.subheader(_("What each value counts"))
         rows = _decision_table(view, decision)
-        ids = tables.of(decision.candidates, {"run_id": attrgetter("run_id"), "model_id": attrgetter("model_id")})
         tables.show(rows, "matrix")
         st.caption(decision_wording.normalisation_text())
-        table = pl.concat([ids, rows], how="horizontal")
-        tables.show_download(table, "workdim_decision.csv", _("Download (CSV)"))
+        ids = {name: list(map(attrgetter(name), decision.candidates)) for name in ("run_id", "model_id")}
+        tables.show_download(pl.DataFrame(ids).hstack(rows), "workdim_decision.csv")
     if decision.excluded:
         reasons = [
             decision_wording.exclusion_text(candidate, decision, view.assumptions) for candidate in decision.excluded
@@ -114,13 +113,11 @@ def _decision_table(view: DecisionView, decision: Decision) -> pl.DataFrame:
     }
     for i, criterion in enumerate(decision.criteria):
         name = decision_wording.measured_criterion_name(criterion, view.n_points, view.assumptions.bits)
-        title = _("{criterion}, weight {share}").format(criterion=name, share=share_text(criterion.share))
+        title = _("{criterion}, weight {share}", criterion=name, share=share_text(criterion.share))
         of = criterion.criterion.of
         columns[title] = [
             # `61.5 [58.2, 64.8] → 0.72`: a value and its utility
-            None
-            if candidate.values[i] is None
-            else decision_wording.interval_text(of, candidate.values[i], view.assumptions)
+            decision_wording.interval_text(of, candidate.values[i], view.assumptions)
             + (f" → {utility:.2f}" if (utility := utilities[i]) is not None and criterion.share else "")
             for candidate, utilities in zip(decision.candidates, decision.utilities, strict=True)
         ]
@@ -139,7 +136,7 @@ def show_cost(view: DecisionView) -> None:
     if all(cost.price is None for cost in view.context.costs.values()):
         st.caption(_("Cost needs the machine's cost per hour and each model's speed."))
     if len(view.context.costs) > len(bars.rows):
-        st.caption(_("The {n} smallest of {total} models.").format(n=len(bars.rows), total=len(view.context.costs)))
+        st.caption(_("The {n} smallest of {total} models.", n=len(bars.rows), total=len(view.context.costs)))
     priced = [run_id for run_id, cost in view.context.costs.items() if cost.price is not None]
     baseline = None
     if len(priced) > 1:  # the run of the model in use, with which prices are compared
@@ -187,9 +184,7 @@ def _show_cost_table(view: DecisionView, baseline: str | None) -> None:
             _("Key-value cache"): list(map(decision_wording.cache_text, costs)),
             _("Parameters"): [value_text("parameters", n) for n in runs["parameters"]],
             **{
-                _("Weights at {bits} bits").format(bits=bits): [
-                    value_text("memory", cost.weight_bytes[k]) for cost in costs
-                ]
+                _("Weights at {bits} bits", bits=bits): [value_text("memory", cost.weight_bytes[k]) for cost in costs]
                 for k, bits in enumerate(PRECISIONS)
             },
         }
@@ -243,16 +238,10 @@ def show(view: DecisionView) -> None:
     )
     if marked := [row for row in selected["selection"]["rows"] if row < rows.height]:
         tables.show_comparison_button(ids_of(rows[marked]))
-    notes = [
-        _("Mark at least two runs at the left."),
-        wording.veto_mark_text() if "veto" in rows["worst_check"] else "",
-    ]
+    notes = [_("Mark at least two runs at the left."), wording.veto_mark_text()]
     if answer := view.ranked.group_answer:
-        is_by_word = answer.population.asked.cloud == BY_WORD
         notes = [
-            _("Compared: equal kind of model, text, protocol, words; N within 10 %.")
-            if is_by_word
-            else _("Compared: equal kind of model, text, protocol, tokenizer; N within 10 %."),
+            _("Compared: equal kind of model, text, protocol, tokenizer or words; N within 10 %."),
             _(
                 "Ranks: 1 = largest dimension, best score; 95 % intervals for all models at once. No order by "
                 "dimension is better."
@@ -263,7 +252,7 @@ def show(view: DecisionView) -> None:
     with inputs.row():
         with st.popover(_("How to read it"), icon=":material/help:"):
             st.caption(escape(wording.joined_sentences(notes)))
-        tables.show_download(lambda: _download_table(view, rows), "workdim_models.csv", _("Download (CSV)"))
+        tables.show_download(lambda: _download_table(view, rows), "workdim_models.csv")
 
 
 def _rows(view: DecisionView) -> pl.DataFrame:
@@ -355,14 +344,9 @@ def shared_scores(view: DecisionView, run_ids: Sequence[str]) -> dict[str, pl.Se
     offered = asked_scores(view) or context.benchmarks.filter(pl.col("n_models") > 1).head(MAX_SCORES).to_dicts()
     criteria = [resolve_criterion(Criterion("score"), context, row) for row in offered]
     found = {one.run_id: one.values for one in build_candidates(context, criteria)}
-    values = [[value and value.value for value in found[run_id]] for run_id in run_ids]
-    columns = [pl.Series([of_model[i] for of_model in values], dtype=pl.Float64) for i in range(len(offered))]
-    names = [task_name(row) for row in offered]
-    titles = (
-        _(", ").join([name, row["suite"]]) if names.count(name) > 1 else name
-        for name, row in zip(names, offered, strict=True)
-    )
-    return dict(zip(titles, columns, strict=True))
+    values = zip(*([value and value.value for value in found[run_id]] for run_id in run_ids), strict=True)
+    columns = (pl.Series(of_models, dtype=pl.Float64) for of_models in values)
+    return dict(zip(score_names(offered), columns, strict=True))
 
 
 def _owner_text(row: ScoredRun) -> str | None:
@@ -373,11 +357,11 @@ def _owner_text(row: ScoredRun) -> str | None:
         "own": _("this model, scored here") if is_made_here(row) else _("this model, own score"),
         "exact": _("this model"),
         "revision_not_stated": _("this model, revision not stated"),
-        "mapped": _("this model, by an alias of {name}").format(name=row.score_name_in_source),
-        "base": _("base model {name}").format(name=(row.score_repository or "").split("/")[-1]),
+        "mapped": _("this model, by an alias of {name}", name=row.score_name_in_source),
+        "base": _("base model {name}", name=(row.score_repository or "").split("/")[-1]),
     }
-    hint = [owners[row.score_match], *wording.score_note_lines(row), row.score_source or ""]
-    return _("; ").join(part for part in hint if part)
+    hint = (owners[row.score_match], *wording.score_note_lines(row), row.score_source)
+    return _("; ").join(filter(None, hint))
 
 
 def _download_table(view: DecisionView, rows: pl.DataFrame) -> pl.DataFrame:

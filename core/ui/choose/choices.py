@@ -4,8 +4,7 @@ which assumptions of cost.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
@@ -337,7 +336,7 @@ def choose_ranking(pilot: RegisteredPilot | None, above: Any, settings: Any, *, 
         question = replace(question, include_vetoed=_choose_vetoed(grouped))
         if n := reads.population(question).n_partial:
             help_ = _("Part of a benchmark is not the whole's score.")
-            partial = inputs.choose_yes_no(_("Partial runs too ({n})").format(n=n), "partial", False, help=help_)
+            partial = inputs.choose_yes_no(_("Partial runs too ({n})", n=n), "partial", False, help=help_)
             question = replace(question, include_partial=partial)
     question = _choose_score(question, reads.population(question), pilot or grouped.registration.registered_pilot)
     if group == ANSWERED and question != grouped.asked and grouped.group and grouped.pilot is None:
@@ -388,7 +387,7 @@ def names_to_choose(grouped: Population, own: pl.DataFrame) -> dict[str, str]:
         names |= {ANY: _("all models; their dimensions do not compare")}
     if (n := own["model_id"].n_unique()) < 2:
         return names
-    mine = {OWN: _("my models ({n})").format(n=n)}
+    mine = {OWN: _("my models ({n})", n=n)}
     is_own = 2 * own_runs(grouped.rows).height >= grouped.rows.height > 0
     return names | mine if is_own else mine | names
 
@@ -398,12 +397,8 @@ def choose_group(names: Mapping[str, str], above: Any) -> str:
     default = next(iter(names), ANSWERED)
     asked = url_state.asked("group")
     if asked is not None and asked not in (ANSWERED, COMPARABLE, ANY, OWN, *names):
-        if url_state.from_link("group") is None:  # kept from another pilot, or from other points
-            told = _("The models chosen before are not among these.")
-        else:
-            told = _("The link's group is not here: {names}.").format(names=asked)
-        shown = _("Shown: {group}.").format(group=names[default]) if names else ""
-        above.warning(escape(wording.joined_sentences((told, shown))), icon=":material/link_off:")
+        told = _("The models asked for are not among these. Shown: {group}.", group=names.get(default, "–"))
+        above.warning(escape(told), icon=":material/link_off:")
     return inputs.choose_from_list(_("Compared models"), names, "group", width=400) if len(names) > 1 else default
 
 
@@ -450,11 +445,11 @@ def group_names(population: Population) -> dict[str, str]:
     """The labels of `offered_groups`."""
     groups = offered_groups(population)
     told = zip(groups.items(), run_wording.group_names(list(groups.values())), strict=True)
-    label = _("{group} (models: {n})")
-    names = {key: label.format(group=name, n=group.rows["model_id"].n_unique()) for (key, group), name in told}
+    names, n = {}, pl.col("model_id").n_unique()
+    for (key, group), name in told:
+        names[key] = _("{group} (models: {n})", group=name, n=group.rows.select(n).item())
     if population.pilot is not None and ANSWERED in names:
-        label = _("“{name}” (models: {n})")
-        names[ANSWERED] = label.format(name=population.pilot.name, n=population.rows["model_id"].n_unique())
+        names[ANSWERED] = _("“{name}” (models: {n})", name=population.pilot.name, n=population.rows.select(n).item())
     return names
 
 
@@ -472,9 +467,9 @@ def _choose_vetoed(grouped: Population) -> bool:
     vetoes = run_choice.veto_texts(grouped.vetoed.head(_MAX_NAMED))
     if not vetoes:
         return False
-    help_ = _("Vetoed by a check: {runs}. Their numbers may describe the sample and not the model.")
-    label = _("With vetoed runs ‡ ({n})").format(n=grouped.vetoed.height)
-    return inputs.choose_yes_no(label, "vetoed", default=False, help=help_.format(runs=escape(_("; ").join(vetoes))))
+    label = _("With vetoed runs ‡ ({n})", n=grouped.vetoed.height)
+    help_ = escape(_("Vetoed by a check, not reliable: {runs}.", runs=vetoes))
+    return inputs.choose_yes_no(label, "vetoed", default=False, help=help_)
 
 
 def _choose_score(question: RankingQuestion, population: Population, pilot: RegisteredPilot | None) -> RankingQuestion:
@@ -486,13 +481,9 @@ def _choose_score(question: RankingQuestion, population: Population, pilot: Regi
         return question
     rows = {ranking.score_key(row): row for row in population.offered.iter_rows(named=True)}
     default = ranking.score_key(population.benchmark) if population.benchmark else next(iter(rows))
-    n_suites = Counter(key.rpartition("~")[0] for key in rows)
-
     labels = {}
-    for key, row in rows.items():
-        name = row_benchmark_name(row)
-        title = _(", ").join([name, row["suite"]]) if n_suites[key.rpartition("~")[0]] > 1 else name
-        labels[key] = _("{name} (models: {n})").format(name=title, n=row["n_models"])
+    for (key, row), name in zip(rows.items(), score_names(list(rows.values())), strict=True):
+        labels[key] = _("{name} (models: {n})", name=name, n=row["n_models"])
         if population.pilot is not None:
             mark = _("registered") if population.pilot.benchmark.is_met_by(row) else _("exploratory")
             labels[key] += f" – {mark}"
@@ -500,6 +491,15 @@ def _choose_score(question: RankingQuestion, population: Population, pilot: Regi
     if population.benchmark is not None and chosen == ranking.score_key(population.benchmark):
         return question
     return replace(question, pilot=pilot).with_score(rows[chosen])
+
+
+def score_names(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The names of benchmarks, with the suites of those that share one."""
+    names = list(map(row_benchmark_name, rows))
+    return [
+        _(", ").join([name, row["suite"]]) if names.count(name) > 1 else name
+        for name, row in zip(names, rows, strict=True)
+    ]
 
 
 def _choose_specification(population: Population) -> Specification:

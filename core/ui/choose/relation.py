@@ -120,11 +120,11 @@ def source_texts(rows: pl.DataFrame) -> list[str]:
     rows = rows.filter(pl.col("score").is_not_null()).unique(columns, maintain_order=True)
     texts = []
     for name, licence, as_of, flags in rows.head(MAX_GROUPS).select(columns).rows():
-        told = [_("Scores from {source}, licence: {licence}.").format(source=name, licence=stated_text(licence))]
+        told = [_("Scores from {source}, licence: {licence}.", source=name, licence=stated_text(licence))]
         if as_of:
-            told.append(_("As of {date}.").format(date=as_of))
+            told.append(_("As of {date}.", date=as_of))
         if remarks := [flag.rstrip(".。") for flag in score_flag_lines(flags)]:
-            told.append(_("Remarks on them: {flags}.").format(flags="; ".join(remarks)))
+            told.append(_("Remarks on them: {flags}.", flags="; ".join(remarks)))
         texts.append(wording.joined_sentences(told))
     return texts
 
@@ -144,7 +144,7 @@ def _show_other_groups(answer: Answer) -> None:
             if params := _measure_params(other, answer.group):
                 inputs.show_link("measure", _("Measure them so"), "science", **params)
         if len(others) > MAX_GROUPS:
-            st.caption(_("and {n} more").format(n=len(others) - MAX_GROUPS))
+            st.caption(_("and {n} more", n=len(others) - MAX_GROUPS))
 
 
 def _measure_params(other: OtherGroup, group: RankingGroup) -> dict[str, str]:

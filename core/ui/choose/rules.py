@@ -65,31 +65,31 @@ def _show_rule_actions(view: DecisionView, rule: SavedRule) -> None:
         inputs.show_download(_("Download as TOML"), to_toml(rule.rule), f"{rule.rule_id}.toml")
         with st.popover(_("Delete..."), icon=":material/delete:"):
             name = f"**{escape(decision_wording.rule_name(rule))}**"
-            st.markdown(_("Delete {rule} with its choices?").format(rule=name))
+            st.markdown(_("Delete {rule} with its choices?", rule=name))
             _change_button(_("Delete"), lambda: people.delete_rule(reads.warehouse(), rule.rule_id), key="rule delete")
     if not rule.choices:
         return
     st.subheader(_("What it chose"))
     for task in dict.fromkeys(choice.task for choice in rule.choices if choice.task):
         record = decision_wording.track_record_text(track_record(rule.choices, task))
-        st.caption(escape(_("On {task}: {told}.").format(task=task, told=record)))
+        st.caption(escape(_("On {task}: {told}.", task=task, told=record)))
     for choice in rule.choices[:MAX_CHOICES]:
         _show_past_choice(rule, choice)
     if len(rule.choices) > MAX_CHOICES:
-        st.caption(_("The newest {n} of {total} choices.").format(n=MAX_CHOICES, total=len(rule.choices)))
+        st.caption(_("The newest {n} of {total} choices.", n=MAX_CHOICES, total=len(rule.choices)))
 
 
 def _show_past_choice(rule: SavedRule, choice: RuleChoiceRow) -> None:
     """Draw a choice with its reasons, and its outcome or the inputs for it."""
     with st.container(border=True):
         day, task = language.local_time(choice.chosen_at), choice.task or _("none")
-        date_and_task = _("{day}, task {task}").format(day=day, task=task)
+        date_and_task = _("{day}, task {task}", day=day, task=task)
         st.markdown(f"**{escape(decision_wording.choice_text(choice))}** · {escape(date_and_task)}")
         show_notes(map(decision_wording.reason_text, choice.reasons))
         with inputs.row():
             if choice.outcome:
                 name = wording.name("rule_outcome", choice.outcome)
-                outcome = _("Outcome: {outcome}.").format(outcome=name)
+                outcome = _("Outcome: {outcome}.", outcome=name)
                 st.markdown(escape(f"{outcome} {choice.outcome_note or ''}".strip()))
                 _show_outcome_button(_("Take back"), rule, choice, None)
             else:

@@ -38,9 +38,7 @@ def show_all() -> None:
     rows = reads.all_scores()
     words = st.text_input(_("Find"), key=url_state.key("words"), placeholder=_("model, benchmark, source"), width=320)
     rows = inputs.matching_rows(rows, words, "repository", "name_in_source", "benchmark", "metric", "source")
-    st.caption(
-        _("Scores: {n}, the first {shown} drawn.").format(n=f"{rows.height:,}", shown=min(MAX_ROWS, rows.height))
-    )
+    st.caption(_("Scores: {n}, the first {shown} drawn.", n=f"{rows.height:,}", shown=min(MAX_ROWS, rows.height)))
     drawn = rows.head(MAX_ROWS)
     table = {
         _("Model"): drawn["repository"],
@@ -54,7 +52,7 @@ def show_all() -> None:
         _("As of"): drawn["as_of"],
     }
     tables.show(table, "scores all")
-    tables.show_download(rows, "workdim_scores.csv", _("Download these scores (CSV)"))
+    tables.show_download(rows, "workdim_scores.csv")
 
 
 def condition_columns(rows: pl.DataFrame) -> dict[str, Any]:
@@ -70,7 +68,7 @@ def condition_columns(rows: pl.DataFrame) -> dict[str, Any]:
 def show_files() -> None:
     """Draw the imported files, and the removal of one."""
     files = reads.score_files()
-    st.markdown(_("Scores in the warehouse: {n}, shipped ones included.").format(n=f"{reads.counts()['scores']:,}"))
+    st.markdown(_("Scores in the warehouse: {n}, shipped ones included.", n=f"{reads.counts()['scores']:,}"))
     if files.is_empty():
         st.info(_("No file was imported yet."))
         return
@@ -100,8 +98,7 @@ def _show_removal(files: pl.DataFrame) -> None:
             _("File to remove"), list(labels), key="scores to remove", width=480, format_func=labels.__getitem__
         )
         with st.popover(_("Remove"), icon=":material/delete:"):
-            message = _("All scores and answers of {name} are removed; the file itself stays.")
-            st.markdown(message.format(name=escape(files.filter(file_sha256=chosen)["file_name"][0])))
+            st.markdown(_("All its scores and answers are removed; the file itself stays."))
             if st.button(_("Remove it"), type="primary", key="scores remove"):
                 stored_scores.remove_import(reads.warehouse(), chosen)
                 st.rerun()
@@ -116,8 +113,9 @@ def show_conflicts() -> None:
     st.markdown(
         _(
             "Values of one model, benchmark and setting that differ beyond rounding: {n}. Rankings "
-            "show newest and range."
-        ).format(n=rows.height)
+            "show newest and range.",
+            n=rows.height,
+        )
     )
     variants = rows.select("dtype", "chat_template").rows()
     table = {
@@ -172,11 +170,10 @@ def _show_name_table() -> None:
     st.subheader(_("Names and the models that they mean"))
     aliases = reads.aliases()
     name, model = _("Name in the file"), _("Model that is meant")
-    is_measured = pl.when("is_measured").then(pl.lit(_("measured here"))).otherwise(pl.lit(_("not measured here")))
     table = aliases.select(
         pl.col("alias").alias(name),
         pl.col("reference").alias(model),
-        is_measured.alias(_("Known")),
+        _known().alias(_("Known")),
         pl.col("n_scores").alias(_("Scores")),
     )
     edited = st.data_editor(
@@ -191,6 +188,11 @@ def _show_name_table() -> None:
             show_error(_("A name is there twice; each means one model."))
             return
         _save(references, [alias for alias in aliases["alias"] if alias not in references])
+
+
+def _known() -> pl.Expr:
+    """Whether a model is measured here, in words."""
+    return pl.when("is_measured").then(pl.lit(_("measured here"))).otherwise(pl.lit(_("not measured here")))
 
 
 def _save(references: dict[str, str], removed: list[str]) -> None:
@@ -267,8 +269,7 @@ def _read_previews(files: Sequence[Any], stated: dict[str, str]) -> list[ImportP
         for n, file in enumerate(files):
             key = (file.file_id, version, *stated.items())
             if key not in before:
-                message = _("Reading {name}: {n} of {total} files")
-                message = message.format(name=escape(file.name), n=n + 1, total=len(files))
+                message = _("Reading {name}: {n} of {total} files", name=escape(file.name), n=n + 1, total=len(files))
                 st.progress(n / len(files), text=message)
                 try:
                     scores = read_scores(file.name, file.getvalue(), stated)
@@ -291,18 +292,13 @@ def _show_previews(previews: list[ImportPreview]) -> None:
     directions = _ask_directions(previews)
     _show_names(previews)
     new_files = [preview for preview in previews if _is_new(preview)]
-    label = _("Store {n} files").format(n=len(new_files)) if len(new_files) != 1 else _("Store this file")
+    label = _("Store {n} file", "Store {n} files", n=len(new_files))
     if st.button(label, type="primary", icon=":material/save:", key="scores store", disabled=not new_files):
         _store(new_files, directions)
-    kinds = [(preview.file.name, score_figures.with_kind(preview.rows)) for preview in previews]
-    if any(rows.height for _name, rows in kinds):
-        parts: list[pl.DataFrame] = []
-        for preview, (_name, rows) in zip(previews, kinds, strict=True):
-            parts.append(_score_rows(preview, rows.head(MAX_PREVIEWED - sum(map(len, parts)))))
-        table = pl.concat(parts, how="vertical_relaxed")
+    if n := sum(preview.rows.height for preview in previews):
+        table = pl.concat(map(_score_rows, previews), how="vertical_relaxed").head(MAX_PREVIEWED)
         tables.show(table.to_dict(), "scores values")
-        if table.height < (n := sum(rows.height for _name, rows in kinds)):
-            st.caption(_("The first {n} of {total} values are shown.").format(n=f"{table.height:,}", total=f"{n:,}"))
+        st.caption(_("{n} of {total} values are shown.", n=f"{table.height:,}", total=f"{n:,}"))
 
 
 def _is_new(preview: ImportPreview) -> bool:
@@ -311,17 +307,14 @@ def _is_new(preview: ImportPreview) -> bool:
 
 
 def _show_file_text(preview: ImportPreview) -> None:
-    file = preview.file
-    text = _("{name}: {format}; values: {values}, single answers: {answers}.").format(
-        name=f"**{escape(file.name)}**",
-        format=score_wording.format_name(file.format),
-        values=f"{preview.rows.height:,}",
-        answers=f"{len(file.samples):,}",
-    )
-    st.markdown(wording.joined_sentences([text, *map(escape, score_wording.file_remark_lines(file))]))
+    file, format_ = preview.file, score_wording.format_name(preview.file.format)
+    template = _("{format}; values: {values:,}, single answers: {answers:,}.")
+    text = template.format(format=format_, values=preview.rows.height, answers=len(file.samples))
+    told = escape(wording.joined_sentences([text, *score_wording.file_remark_lines(file)]))
+    st.markdown(f"**{escape(file.name)}** {told}")
     if preview.imported_at is not None:
-        message = _("This file was stored on {date}, and is not stored twice.")
-        st.info(message.format(date=language.local_time(preview.imported_at)), icon=":material/done_all:")
+        stored_at = language.local_time(preview.imported_at)
+        st.info(_("This file was stored on {date}.", date=stored_at), icon=":material/done_all:")
     show_notes(score_wording.remark_lines(file.rows, skipped=True))
 
 
@@ -331,20 +324,18 @@ def _show_names(previews: list[ImportPreview]) -> None:
     if names.is_empty():
         return
     st.subheader(_("Models that the files name"))
-    texts = [_("Measured here: {measured}.").format(measured=score_wording.measured_text(names))]
+    texts = [_("Measured here: {measured}.", measured=score_wording.measured_text(names))]
     aliases = {name for preview in previews for name in preview.aliases}
     if aliases:
-        message = _("Storing adds {n} aliases; remove them under Names of models.")
-        texts.append(message.format(n=f"{len(aliases):,}"))
+        texts.append(_("Storing adds {n} aliases; remove them under Names of models.", n=f"{len(aliases):,}"))
     if not names["is_measured"].all():
         texts.append(_("Other scores count once their model is measured, or named under Names of models."))
     st.markdown(wording.joined_sentences(texts))
     names = names.sort("is_measured", descending=True)
-    labels = {True: _("measured here"), False: _("not measured here")}
     table = {
         _("Name in the file"): names["name"],
         _("Model that is meant"): names["reference"],
-        _("Known"): [labels[is_measured] for is_measured in names["is_measured"]],
+        _("Known"): names.select(_known()).to_series(),
         _("May be meant"): [_(", ").join(suggestions) or None for suggestions in names["suggestions"]],
         _("Scores"): names["n_scores"],
         _("Single answers"): names["n_samples"],
@@ -394,10 +385,9 @@ def _store(previews: list[ImportPreview], directions: dict[str, bool]) -> None:
 def _show_stored() -> None:
     stored, failed = st.session_state.pop(_DONE, ([], []))
     for file, scored in stored:
-        message = _("Stored from {name} – scores: {n}, single answers: {answers}, skipped: {skipped}.").format(
-            name=escape(file.name), n=f"{file.n_taken:,}", answers=f"{file.n_samples:,}", skipped=f"{file.n_skipped:,}"
-        )
-        st.success(message, icon=":material/check:")
+        counts = {"scores": file.n_taken, "answers": file.n_samples, "skipped": file.n_skipped}
+        told = _("Stored from {name} – scores: {scores:,}, single answers: {answers:,}, skipped: {skipped:,}.")
+        st.success(told.format(name=escape(file.name), **counts), icon=":material/check:")
         if file.n_taken and not scored:
             st.warning(_("None of this file's models is measured here: no ranking shows them."), icon=":material/info:")
     links = dict.fromkeys(one for _file, scored in stored for one in scored)
@@ -405,14 +395,15 @@ def _show_stored() -> None:
         params = ranking_params(benchmark, metric)
         if params is not None:
             name = wording.benchmark_name(benchmark, metric, None)
-            label = _("Open the ranking with {benchmark}").format(benchmark=escape(name))
+            label = _("Open the ranking with {benchmark}", benchmark=escape(name))
             inputs.show_link("choose", label, "leaderboard", **params, choose="ranking")
     for error in failed:
         show_error(error)
 
 
-def _score_rows(preview: ImportPreview, rows: pl.DataFrame) -> pl.DataFrame:
-    """What each value of a file is and what will be done with it, with all columns."""
+def _score_rows(preview: ImportPreview) -> pl.DataFrame:
+    """What each value of a file is and what will be done with it, with all columns; of the first that can be drawn."""
+    rows = score_figures.with_kind(preview.rows.head(MAX_PREVIEWED))
     parsed = [preview.file.rows[number] for number in rows["number"]]
     known = rows.select("known", "known_from", "known_value").rows()
     meant = rows.select("model", "reference").rows()

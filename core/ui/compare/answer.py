@@ -56,17 +56,17 @@ def choose_comparison(selection: Selection, place: Any) -> Comparison | None:
 
 def show_answer(selection: Selection, comparison: Comparison | None) -> None:
     """Draw the answer: of several runs which reads the text best, of one its verdicts; and once what may not be compared."""
-    if comparison is None:
-        labels = run_labels(selection.judged)
-        for run in records(selection.judged, Run):
-            title = _("{name}: {title}").format(name=labels[run.run_id], title=badge_text(run))
-            st.markdown(f"#### {escape(title)}", help=escape(wording.verdict_text(run)))
-        run_choice.show_differing_conditions(selection.runs)
+    if comparison is not None:
+        notes = as_lines(run_wording.comparison_note_lines(comparison))
+        st.markdown(f"#### {escape(run_wording.comparison_text(comparison))}", help=notes)
+        if any(one.reasons for one in comparison.compares):
+            show_notes(run_wording.not_compared_lines(comparison))
         return
-    notes = as_lines(run_wording.comparison_note_lines(comparison))
-    st.markdown(f"#### {escape(run_wording.comparison_text(comparison))}", help=notes)
-    if any(one.reasons for one in comparison.compares):
-        show_notes(run_wording.not_compared_lines(comparison))
+    labels = run_labels(selection.judged)
+    for run in records(selection.judged, Run):
+        title = _("{name}: {title}", name=labels[run.run_id], title=badge_text(run))
+        st.markdown(f"#### {escape(title)}", help=escape(wording.verdict_text(run)))
+    run_choice.show_differing_conditions(selection.runs)
 
 
 def show_results(selection: Selection, comparison: Comparison | None) -> None:
@@ -77,7 +77,7 @@ def show_results(selection: Selection, comparison: Comparison | None) -> None:
     st.subheader(_("What came out"))
     table = _result_table(labels, comparison)
     tables.show(table, "compared", height="content")
-    tables.show_download(table, "workdim_comparison.csv", _("Download this comparison (CSV)"))
+    tables.show_download(table, "workdim_comparison.csv")
     st.subheader(_("What differs in how it was measured"))
     stored = selection.records.filter(pl.col("run_id").is_in(list(labels))).to_dicts()
     differing = record_table(stored, labels).filter(pl.col("") == MARK)
@@ -104,21 +104,16 @@ def show_differences(selection: Selection, comparison: Comparison | None) -> Non
     differences: dict[str, list[LayerDifference]] = {}
     paired = []
     for run in others:
-        cloud = comparison.points_with_first[run.run_id]
-        if cloud is None or run.n_layers != base.n_layers:
-            continue
-        rows, is_paired = layer_differences(d2(run, cloud), d2(base, cloud))
+        cloud = comparison.points_with_first[run.run_id] if run.n_layers == base.n_layers else None
+        rows, is_paired = layer_differences(d2(run, cloud), d2(base, cloud)) if cloud else ([], False)
         if rows:
             differences[labels[run.run_id]] = rows
             paired.append(is_paired)
     if not differences:
         return
-    explanation = (
-        _("Bands: 95 %, paired, all layers at once; a difference excludes zero.")
-        if all(paired)
-        else _("Bands: 95 %, unpaired, all layers at once; a difference excludes zero.")
-    )
-    caption = Caption(_("Difference from {name}").format(name=labels[base.run_id]), explanation)
+    kind = _("paired") if all(paired) else _("unpaired")
+    explanation = _("Bands: 95 %, {kind}, all layers at once; a difference excludes zero.", kind=kind)
+    caption = Caption(_("Difference from {name}", name=labels[base.run_id]), explanation)
     colours = pictures.session_colours(list(labels))
     chart = difference_chart(differences, {label: colours[run_id] for run_id, label in labels.items()})
     pictures.plot_drawn(partial(chart_svg, chart, caption, pictures.theme()), SIZE_DIFFERENCE, "differences")
@@ -126,17 +121,14 @@ def show_differences(selection: Selection, comparison: Comparison | None) -> Non
 
 def _result_table(labels: dict[str, str], comparison: Comparison) -> pl.DataFrame:
     """The results of each run, a line each; of a run that compares with the base also the relative differences."""
-    base, *others = comparison.models
-    results = result_texts(base.run, is_brief=True)
-    columns = {
-        "": [_("Bits per byte"), *results],
-        labels[base.run.run_id]: [run_wording.loss_text(base.loss), *results.values()],
-    }
+    base, results = comparison.models[0], {}
+    columns: dict[str, list[str]] = {"": []}
     by_loss = {one.other.run.run_id: one.loss for one in comparison.differences if one.base is base}
-    for model in others:
-        run = model.run
-        columns[labels[run.run_id]] = [run_wording.loss_text(model.loss), *result_texts(run, is_brief=True).values()]
-        if comparison.points_with_first[run.run_id] == BY_TYPE:
+    for model in comparison.models:
+        run, results = model.run, result_texts(model.run, is_brief=True)
+        columns[""] = [_("Bits per byte"), *results]
+        columns[labels[run.run_id]] = [run_wording.loss_text(model.loss), *results.values()]
+        if model is not base and comparison.points_with_first[run.run_id] == BY_TYPE:
             less = "–"
             if loss := by_loss.get(run.run_id):  # the base less the run
                 ends = (None, None) if loss.lower is None or loss.upper is None else (-loss.upper, -loss.lower)
@@ -146,7 +138,7 @@ def _result_table(labels: dict[str, str], comparison: Comparison) -> pl.DataFram
                 for name in ("inner_max", "working_dimension", "final_dimension_pre_norm", "final_dimension_post_norm")
             ]
             texts = ["–" if share is None else percent(*share) for share in shares]
-            title = _("Difference: {name}").format(name=labels[run.run_id])
+            title = _("Difference: {name}", name=labels[run.run_id])
             columns[title] = [less, *texts, *[""] * (len(results) - len(texts))]
     return pl.DataFrame(columns)
 
@@ -169,7 +161,7 @@ def show_provenance(selection: Selection) -> None:
         st.markdown(comparability_text(comparability(first, second)))
     _show_actions(selection)
     if len(stored) > 1:
-        st.caption(_("{mark} marks a field in which the runs differ.").format(mark=MARK))
+        st.caption(_("{mark} marks a field in which the runs differ.", mark=MARK))
     table = record_table(stored, labels)
     # Wide enough for the longest name of a field; the mark beside it needs no room.
     widths = {_("Field"): FIELD_WIDTH, "": MARK_WIDTH}
@@ -177,7 +169,7 @@ def show_provenance(selection: Selection) -> None:
         st.markdown(f"**{escape(title)}**")
         columns = {name: st.column_config.Column(pinned=True, width=width) for name, width in widths.items()}
         tables.show_plain(part.drop(_("Section")), key=f"provenance {title}", column_config=columns, height="content")
-    tables.show_download(table, "workdim_provenance.csv", _("Download this record (CSV)"))
+    tables.show_download(table, "workdim_provenance.csv")
 
 
 def record_table(stored: list[dict[str, Any]], labels: dict[str, str]) -> pl.DataFrame:
@@ -208,7 +200,7 @@ def _show_actions(selection: Selection) -> None:
             measures_again = st.button(_("Measure again"), icon=":material/replay:", key="measure run again")
             with st.popover(_("Delete..."), icon=":material/delete:"):
                 label = run_choice.run_label(run)
-                st.markdown(_("Move this run to the trash: {name}").format(name=escape(label)))
+                st.markdown(_("Move this run to the trash: {name}", name=escape(label)))
                 st.markdown(_("It can be brought back until the trash is emptied."))
                 run_choice.show_delete_button([run.run_id], label)
             run_ids = ids_of(selection.with_controls)
@@ -239,7 +231,7 @@ def _show_annotation_form(run: Run) -> None:
         note = st.text_area(_("Note"), run.note or "", key=f"note {run_id}", height=80)
         is_saved = st.form_submit_button(_("Save"))
     if set(run.tags) & {*RESERVED_TAGS}:
-        st.caption(_("Workdim ships this run; it keeps the tag {tag}.").format(tag=RESERVED_TAGS[0]))
+        st.caption(_("Workdim ships this run; it keeps the tag {tag}.", tag=RESERVED_TAGS[0]))
     if is_saved:
         annotate(reads.warehouse(), run_id, lambda annotation: annotation.with_tags(tags).with_note(note))
         st.session_state[_MESSAGE] = _("Tags and note are saved.")

@@ -140,9 +140,7 @@ def show_large_norms(selection: Selection) -> None:
     runs = selection.runs
     limits = _(" or ").join(f"{limit:g}" for limit in within_layers.mask_limits(runs))
     st.markdown(
-        _("Attention sinks, tokens with norms above {limit} times the layer's median, are left out.").format(
-            limit=limits
-        )
+        _("Attention sinks, tokens with norms above {limit} times the layer's median, are left out.", limit=limits)
     )
     tables.show(masked_token_table(runs), "masked")
     charts = within_layers.large_norm_charts(selection.of_runs(selection.correlators), runs)
@@ -233,8 +231,8 @@ def show_pairs(selection: Selection) -> None:
     st.caption(wording.joined_sentences((flow if measure in within_layers.FLOW_MEASURES else "", bars, grey)))
     # The exponent says what to compare it with, and names no cause.
     if exponent := within_layers.displacement_exponent(pairs, run.run_id):
-        text = _("**Displacement exponent {value}** (layers {first} to {last}): {pace}. Bounded directions lower it.")
         value = wording.with_error(exponent.value, exponent.std_error)
         pace = pace_text(exponent.value or 0.0, exponent.std_error)
+        text = _("**Displacement exponent {value}** (layers {first} to {last}): {pace}. Bounded directions lower it.")
         st.markdown(text.format(value=value, first=exponent.layer_a, last=exponent.layer_b, pace=pace))
     tables.show_rows_download(rows, runs, "layer_pairs")

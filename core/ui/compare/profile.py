@@ -10,13 +10,13 @@ import polars as pl
 import streamlit as st
 
 from core import wording
-from core.analysis.differences import control_links
+from core.analysis.differences import control_links, controls_of
 from core.figures import profile_data
 from core.figures.chart import Span
 from core.figures.layer_profiles import layer_chart, profile_caption, profile_svg, scan_chart
 from core.figures.profile_data import GRIDE_RANK, SURROGATE, ProfileData, Reference, claim_phases, extrema_of
 from core.figures.svg import LIGHT, Theme
-from core.locale import _, translated
+from core.locale import N_, _, translated
 from core.questions.ranking_question import BY_TYPE
 from core.questions.runs import Selection
 from core.registry.estimators import CORRELATORS, ESTIMATORS
@@ -89,12 +89,13 @@ def show_curves(selection: Selection, points: str | None) -> tuple[ProfileData, 
         _show_figure(data, selection, is_interactive, layer)
     if layer is not None:
         with st.container(border=True):
-            position = _("output of block {n}").format(n=layer) if layer else _("embedding output")
-            st.markdown(f"**{escape(_('Layer {layer}: {position}').format(layer=layer, position=position))}**")
+            st.markdown(f"**{_('Layer {layer} (0 = embedding output)', layer=layer)}**")
             tables.show(one_layer_table(layer, selection), "one layer", height=320)
     with more_choices:
         with st.popover(_("How to read it"), icon=":material/help:"):
-            st.caption(_reading_aid(data))
+            marks = (_("▲ a peak, ▼ a valley."), wording.veto_mark_text())
+            band = _("The working band belongs to d2, one per type.")
+            st.caption(wording.joined_sentences((_("Shaded: 95 % intervals."), band, *marks)))
             _show_reference_notes(data, selection)
             st.markdown(wording.own_definition_text())
         if data.curves and not data.is_equivalent:  # ranges of Gaussian equivalents have no such file
@@ -126,7 +127,7 @@ def show_readings(selection: Selection, data: ProfileData, layer: int | None) ->
         st.subheader(_("Claims by specification"))
         tables.show(claim_table(selection.claims, runs, estimates), "claims", height=320)
         st.caption(_("{marks}. Verdicts rest on the core.", marks=outcome_legend_text()))
-        tables.show_rows_download(selection.claims, runs, "claims", _("Download these claims (CSV)"))
+        tables.show_rows_download(selection.claims, runs, "claims")
 
 
 def _show_figure(data: ProfileData, selection: Selection, is_interactive: bool, layer: int | None) -> None:
@@ -170,50 +171,25 @@ def _extrema_and_phases(data: ProfileData, selection: Selection) -> tuple[list[R
     return extrema, phases
 
 
-def _reading_aid(data: ProfileData) -> str:
-    """How to read the figure."""
-    sentences = [_("Shaded: 95 % intervals.")]
-    if data.is_primary:
-        sentences.append(_("▲ a peak, ▼ a valley."))
-    else:
-        sentences.append(_("The working band belongs to d2, one per type."))
-    if data.is_equivalent:
-        sentences.append(_("Where it breaks off, none is stored."))
-    if any(curve.is_vetoed for curve in data.curves):
-        sentences.append(wording.veto_mark_text())
-    return wording.joined_sentences(sentences)
-
-
 def _show_reference_notes(data: ProfileData, selection: Selection) -> None:
     """Draw what the reference lines are and decide, and name the runs without a control of random weights."""
-    kinds = {reference.kind for reference in data.references}
-    meanings = {
-        **{key: translated(control.meaning) for key, control in CONTROLS.items()},
-        profile_data.SURROGATE: _(
-            "Gaussian points: where the curve's band lies below, the real points are not Gaussian."
-        ),
-    }
-    if drawn := [meaning for kind, meaning in meanings.items() if kind in kinds]:
-        st.caption("  \n".join(drawn))
-    texts, labels = selection.runs.filter(pl.col("pass") == "text"), run_labels(selection.runs)
-    controls = control_links(texts, selection.with_controls)
+    meanings = {key: control.meaning for key, control in CONTROLS.items()}
+    meanings[SURROGATE] = N_("Gaussian points: where the curve's band lies below, the real points are not Gaussian.")
+    for kind in dict.fromkeys(reference.kind for reference in data.references):
+        st.caption(translated(meanings[kind]))
+    labels, without, newer = run_labels(selection.runs), [], []
     powered = [key for key, control in CONTROLS.items() if control.judges]
-    controlled = controls.filter(pl.col("pass").is_in(powered)).select(run_id="text_run_id")
-    judged = texts.filter(pl.col("verdict_rise").is_not_null())
-    known = judged.select(text_run_id="run_id", run_id="control_run_ids").explode("run_id")
-    unknown = controls.join(known, on=["text_run_id", "run_id"], how="anti").select(run_id="text_run_id")
-    for message, of in (
-        (
-            _("Without a usable control: {names}. Such shapes can come without training; use protocol standard."),
-            texts.join(controlled, on="run_id", how="anti", maintain_order="left"),
-        ),
-        (
-            _("Verdicts on {names} leave out newer controls: measure again."),
-            judged.join(unknown, on="run_id", how="semi", maintain_order="left"),
-        ),
-    ):
-        if names := [labels[run_id] for run_id in ids_of(of)]:
-            st.caption(message.format(names=escape(_(", ").join(names))))
+    for run in records(selection.runs.filter(pl.col("pass") == "text"), Run):
+        controls = controls_of(run, selection.with_controls)
+        if controls.filter(pl.col("pass").is_in(powered)).is_empty():
+            without.append(labels[run.run_id])
+        if run.verdict_rise and {*ids_of(controls)} - {*(run.control_run_ids or ())}:
+            newer.append(labels[run.run_id])
+    if without:
+        text = _("Without a usable control: {names}. Such shapes can come without training; use protocol standard.")
+        st.caption(text.format(names=escape(_(", ").join(without))))
+    if newer:
+        st.caption(escape(_("Verdicts on {names} leave out newer controls: measure again.", names=newer)))
 
 
 # --- choices ---------------------------------------------------------------------------------------------------------
@@ -225,7 +201,7 @@ BASIC_QUANTITIES = ("d2", "gride", "participation_ratio")
 def choose_layer(rows: pl.DataFrame) -> int | None:
     """Return one layer, or None for all."""
     layers = sorted(rows["layer"].unique().to_list())
-    names = {inputs.ALL: _("every layer")} | {str(layer): _("layer {layer}").format(layer=layer) for layer in layers}
+    names = {inputs.ALL: _("every layer")} | {str(layer): _("layer {layer}", layer=layer) for layer in layers}
     chosen = inputs.choose_from_list(_("Layer"), names, "layer", width=160, label_visibility="collapsed")
     return None if chosen == inputs.ALL else int(chosen)
 
@@ -250,9 +226,8 @@ def choose_basic_profile(estimates: pl.DataFrame, runs: pl.DataFrame, cloud: str
         _("**Around neighbours** (GRIDE): around a token's nearest."),
         _("**Of the variance** (participation ratio): where variance spreads."),
     )
-    names = {key: words[key] for key in quantities}
-    more = {"label_visibility": "collapsed", "help": "  \n".join(meanings)}
-    chosen = inputs.choose(_("Quantity"), names, "estimator", **more)
+    names, help_ = {key: words[key] for key in quantities}, "  \n".join(meanings)
+    chosen = inputs.choose(_("Quantity"), names, "estimator", label_visibility="collapsed", help=help_)
     return _in_own_colours(profile_data.profile_points(estimates, runs, chosen, cloud))
 
 
@@ -344,7 +319,7 @@ def choose_references(
 # --- verdicts and numbers of a run -----------------------------------------------------------------------------------
 
 _VERDICT_COLOURS = {"holds": "blue", "mostly_holds": "blue", "depends": "orange", "invalid": "red"}
-_CHIP_COLOURS = {"✓": "green", "✕": "red", "=": "gray", "≠": "gray", "?": "gray"}
+_CHIP_COLOURS = {"✓": "green", "✕": "red"}
 _CARD_WIDTH = 288
 
 
@@ -363,9 +338,10 @@ def show_verdict_panel(run: Run, selection: Selection, name: str, cloud: str) ->
     on_points = selection.summaries.filter(run_id=run.run_id, estimator="d2", cloud=cloud)
     for row in records(on_points, RunSummaryRow) if not name or cloud != BY_TYPE else ():
         peak, final = (wording.interval_of(row, name) for name in ("inner_max", "final_dimension_pre_norm"))
-        told = _("Largest inside {peak}, final {final} (d2, {points})")
         chosen = _("The layer is chosen on half of the windows and read on the other.")
-        st.markdown(escape(told.format(peak=peak, final=final, points=wording.name("cloud", cloud))), help=chosen)
+        points = wording.name("cloud", cloud)
+        told = _("Largest inside {peak}, final {final} (d2, {points})", peak=peak, final=final, points=points)
+        st.markdown(escape(told), help=chosen)
     if wording.is_vetoed(run):
         st.caption(_("A check failed: controls and other readings say nothing."))
         return
@@ -382,11 +358,10 @@ def _show_chips(label: str, chips: list[Chip], *, marks_only: bool) -> None:
     if not chips:
         return
     details = "  \n".join(f"{escape(chip.mark)} **{escape(chip.name)}** {escape(chip.explanation)}" for chip in chips)
-    shown = [chip.mark if marks_only else f"{chip.mark} {chip.name}" for chip in chips]
-    badges = " ".join(
-        f":{_CHIP_COLOURS[chip.mark]}-badge[{escape(text)}]" for chip, text in zip(chips, shown, strict=True)
-    )
-    st.markdown(f"{escape(label)} {badges}", help=details)
+    badges = [label]
+    for mark, name, _explanation in chips:
+        badges.append(f":{_CHIP_COLOURS.get(mark, 'gray')}-badge[{escape(mark if marks_only else f'{mark} {name}')}]")
+    st.markdown(" ".join(badges), help=details)
 
 
 def show_run_cards(selection: Selection) -> None:
@@ -395,7 +370,7 @@ def show_run_cards(selection: Selection) -> None:
     labels, starts = run_labels(selection.runs), selection.estimates.filter(pl.col("layer") == 0)
     for run in records(selection.runs.filter(pl.col("pass") == "text").head(1), Run):
         if told := start_text(run, records(starts.filter(run_id=run.run_id), LayerEstimateRow)):
-            st.caption(escape(_("{claim}: {verdict}").format(claim=labels[run.run_id], verdict=told)))
+            st.caption(escape(_("{claim}: {verdict}", claim=labels[run.run_id], verdict=told)))
     with inputs.row("top"):
         for run in records(selection.runs, Run):
             with st.container(border=True, width=_CARD_WIDTH):
@@ -410,26 +385,26 @@ def _show_card(run: Run, selection: Selection) -> None:
         st.caption(_("This protocol gives no verdicts."))
         _show_served(correlators)
         return
-    if run.pass_ != "text":  # a control has no verdict and is named
+    is_control = run.pass_ != "text"  # it has no verdict and is named
+    if is_control:
         st.markdown(escape(wording.outcome_text(run)))
-    else:
-        for claim in CLAIMS:
-            colour = _VERDICT_COLOURS.get(getattr(run, f"verdict_{claim}"), "gray")
-            st.markdown(f":{colour}[{escape(wording.claim_text(claim, run))}]", help=escape(joint_text(claim, run)))
-    if run.pass_ != "text" or selection.judged.height < 2:
+    for claim in () if is_control else CLAIMS:
+        colour = _VERDICT_COLOURS.get(getattr(run, f"verdict_{claim}"), "gray")
+        st.markdown(f":{colour}[{escape(wording.claim_text(claim, run))}]", help=escape(joint_text(claim, run)))
+    if is_control or selection.judged.height < 2:
         results = result_texts(run)
         del results[_("Verdicts")]
         st.markdown("\n\n".join(f"{label}  \n**{escape(text)}**" for label, text in results.items()))
     extrema = records(selection.extrema.filter(run_id=run.run_id, cloud=profile_data.PRIMARY[1]), RunExtremumRow)
     if extrema:
-        st.caption(_("Profile: {extrema}").format(extrema=escape(wording.extrema_text(extrema))))
+        st.caption(_("Profile: {extrema}", extrema=escape(wording.extrema_text(extrema))))
     if dominant := wording.dominance_text(row for row in correlators if row.correlator.startswith("top_")):
-        st.caption(_("Dominant directions: {layers}").format(layers=escape(dominant)))
+        st.caption(_("Dominant directions: {layers}", layers=escape(dominant)))
     readable = [row for row in correlators if row.correlator == "readable_loss"]
     if told := readouts.readable_text(readable, run.inner_max_layer):
         st.caption(escape(told), help=escape(readouts.readable_limits()))
     _show_served(correlators)
-    if run.kind == "decoder" and run.pass_ == "text":
+    if run.kind == "decoder" and not is_control:
         inputs.show_link("plan", _("What can go"), "content_cut", model=run.reference)
 
 
@@ -468,42 +443,36 @@ def layer_table(rows: pl.DataFrame, runs: pl.DataFrame) -> pl.DataFrame:
 def one_layer_table(layer: int, selection: Selection) -> pl.DataFrame:
     """The quantities of one layer, a column per run: its place in the profile, estimates with intervals, correlators, the
     distance to the layer before, and checks."""
-    labels = run_labels(selection.runs)
-    lines: dict[str, dict[str, str]] = {}
-
-    def add(title: str, run_id: str, text: str) -> None:
-        lines.setdefault(title, {})[run_id] = text
-
-    for extremum in records(selection.of_runs(selection.extrema).filter(layer=layer, cloud=BY_TYPE), RunExtremumRow):
-        add(_("In the profile"), extremum.run_id, wording.name("extremum", extremum.kind))
+    cells = [
+        (_("In the profile"), row.run_id, wording.name("extremum", row.kind))
+        for row in records(selection.of_runs(selection.extrema).filter(layer=layer, cloud=BY_TYPE), RunExtremumRow)
+    ]
     estimates, correlators = (
         selection.of_runs(rows).filter(layer=layer).sort(pl.col("cloud") != BY_TYPE, maintain_order=True)
         for rows in (selection.estimates, selection.correlators)
     )
     for estimate in records(estimates.filter(transform="centred"), LayerEstimateRow):
         scale = [f"n1={estimate.n1}"] if estimate.n1 else [f"k={estimate.n2}"] if estimate.n2 else []
-        name = [wording.estimator_name(estimate.estimator), *scale, *_cloud_and_state(estimate)]
-        add(_(", ").join(name), estimate.run_id, wording.with_interval(estimate.value, estimate.lower, estimate.upper))
+        name = _(", ").join([wording.estimator_name(estimate.estimator), *scale, *_cloud_and_state(estimate)])
+        cells.append((name, estimate.run_id, wording.with_interval(estimate.value, estimate.lower, estimate.upper)))
     for correlator in records(correlators, LayerCorrelatorRow):
-        name = [wording.name("correlator", correlator.correlator), *_cloud_and_state(correlator)]
-        add(_(", ").join(name), correlator.run_id, wording.with_error(correlator.value, correlator.std_error))
+        name = _(", ").join([wording.name("correlator", correlator.correlator), *_cloud_and_state(correlator)])
+        cells.append((name, correlator.run_id, wording.with_error(correlator.value, correlator.std_error)))
     for pair in records(selection.pairs.filter(layer_a=layer - 1, layer_b=layer), LayerPairRow):
-        measure = wording.name("pair", pair.measure)
-        title = _("{measure}, from layer {layer}").format(measure=measure, layer=layer - 1)
-        add(title, pair.run_id, wording.number(pair.value))
+        name = _("{measure}, from layer {layer}", measure=wording.name("pair", pair.measure), layer=layer - 1)
+        cells.append((name, pair.run_id, wording.number(pair.value)))
     for check in records(selection.of_runs(selection.checks).filter(layer=layer), RunCheckRow):
-        outcome = wording.outcome_name(check.outcome)
-        title = _("Check: {name}").format(name=wording.name("check", check.check_name))
-        add(title, check.run_id, _("{outcome} ({value})").format(outcome=outcome, value=wording.number(check.value)))
-    return _side_by_side([_("Quantity")], {(title,): texts for title, texts in lines.items()}, labels)
+        name = _("Check: {name}", name=wording.name("check", check.check_name))
+        told = _("{outcome} ({value})", outcome=wording.outcome_name(check.outcome), value=wording.number(check.value))
+        cells.append((name, check.run_id, told))
+    return _side_by_side([_("Quantity")], cells, run_labels(selection.runs))
 
 
-def _side_by_side(
-    heads: Sequence[str], lines: dict[tuple[str, ...], dict[str, str]], labels: Mapping[str, str]
-) -> pl.DataFrame:
-    """A line for each key of `lines`, whose parts stand under `heads`, and a column for each run with its text."""
-    columns = {label: [texts.get(run_id, "–") for texts in lines.values()] for run_id, label in labels.items()}
-    return pl.DataFrame({head: [line[at] for line in lines] for at, head in enumerate(heads)} | columns)
+def _side_by_side(heads: Sequence[str], cells: Sequence[tuple[str, ...]], labels: Mapping[str, str]) -> pl.DataFrame:
+    """A line for each head, and a column for each run; a cell names its line by a text for each head, its run, and what it says."""
+    rows = pl.DataFrame(cells, [*heads, "run", "cell"], orient="row")
+    table = rows.pivot("run", on_columns=[*labels], index=[*heads], values="cell", aggregate_function="last")
+    return table.fill_null("–").rename(dict(labels))
 
 
 def _cloud_and_state(row: LayerEstimateRow | LayerCorrelatorRow) -> list[str]:
@@ -533,11 +502,11 @@ def claim_table(rows: pl.DataFrame, runs: pl.DataFrame, estimates: pl.DataFrame)
     )
     ends = {row[: len(keys)]: row[len(keys) :] for row in finals.iter_rows()}
     claims = rows.filter(pl.col("run_id").is_in(list(labels))).sort(pl.col("is_core").not_(), maintain_order=True)
-    lines: dict[tuple[str, ...], dict[str, str]] = {}
+    cells = []
     for row in records(claims, RunClaimRow):
         named = specification_name(row), _("yes") if row.is_core else ""
-        lines.setdefault((*named, wording.name("claim", row.claim)), {})[row.run_id] = marked_ratio_text(row)
+        cells.append((*named, wording.name("claim", row.claim), row.run_id, marked_ratio_text(row)))
         final = ends.get(tuple(getattr(row, key) for key in keys))
         if row.claim == "fall" and final is not None:  # from start to peak, to the end
-            lines.setdefault((*named, _("Final dimension")), {})[row.run_id] = wording.with_interval(*final)
-    return _side_by_side([_("Specification"), _("Core"), _("Claim")], lines, labels)
+            cells.append((*named, _("Final dimension"), row.run_id, wording.with_interval(*final)))
+    return _side_by_side([_("Specification"), _("Core"), _("Claim")], cells, labels)
