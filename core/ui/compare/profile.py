@@ -189,7 +189,8 @@ def _show_reference_notes(data: ProfileData, selection: Selection) -> None:
         text = _("Without a usable control: {names}. Such shapes can come without training; use protocol standard.")
         st.caption(text.format(names=escape(_(", ").join(without))))
     if newer:
-        st.caption(escape(_("Verdicts on {names} leave out newer controls: measure again.", names=newer)))
+        text = _("Verdicts on {names} leave out newer controls: measure again.")
+        st.caption(text.format(names=escape(_(", ").join(newer))))
 
 
 # --- choices ---------------------------------------------------------------------------------------------------------
