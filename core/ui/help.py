@@ -153,15 +153,13 @@ def measured_text(runs: pl.DataFrame) -> str:
     """What was measured here, and apart from it what comes with Workdim. `runs` are on text."""
     own = own_runs(runs)
     shipped = runs.join(own, on="run_id", how="anti")
-    here = _("Measured here – models: {models}, texts: {texts}, runs: {runs}.")
-    with_it = _("Shipped with Workdim – models: {models}, texts: {texts}, runs: {runs}.")
-    first, second = (
-        template.format(models=some["model_id"].n_unique(), texts=some["corpus_id"].n_unique(), runs=some.height)
-        if some.height
-        else ""
-        for template, some in ((here, own), (with_it, shipped))
+    template = _("{where} – models: {models}, texts: {texts}, runs: {runs}.")
+    return wording.joined_sentences(
+        template.format(
+            where=where, models=some["model_id"].n_unique(), texts=some["corpus_id"].n_unique(), runs=some.height
+        )
+        for where, some in ((_("Measured here"), own), (_("Shipped with Workdim"), shipped))
     )
-    return wording.joined_sentences((first or _("Nothing has been measured here yet."), second))
 
 
 # --- to print --------------------------------------------------------------------------------------------------

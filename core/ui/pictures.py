@@ -98,13 +98,9 @@ def plot_drawn(
     draw: Callable[[tuple[float, float]], str],
     size: tuple[float, float],
     key: str,
-    choose_layer: Callable[[int], None] | None = None,
+    choose_layer: Callable[[int], None] = lambda layer: None,
 ) -> None:
     """Draw the SVG that a function makes of width and height: of this size, and for a phone in one with fewer labels, as
-    smaller ones could not be read. A click on a layer chooses it."""
+    smaller ones could not be read. A click on a layer chooses it, where the picture has any."""
     drawn = {"wide": draw(size), "narrow": draw(NARROW)}
-    if choose_layer is None:
-        _PICTURE(key=key, data=drawn)
-    else:
-        chosen = choose_layer
-        _PICTURE(key=key, data=drawn, on_layer_change=lambda: chosen(int(st.session_state[key]["layer"])))
+    _PICTURE(key=key, data=drawn, on_layer_change=lambda: choose_layer(int(st.session_state[key]["layer"])))

@@ -83,10 +83,10 @@ def show_answer(layer_plan: LayerPlan) -> None:
     with st.container(width=int(width)):
         pictures.plot_drawn(partial(visual_svg, row, pictures.theme()), (width, HEIGHT), "plan block row")
     n = plan.n_verification if plan.is_verified else plan.n_selection
-    n_units = layer_plan.price.n_points or n
     source = _(
-        "{model}, {text}, {n} windows of {tokens} tokens; 95 % intervals over {units}; plan {plan}, {when}.",
-        units=_("{n} documents or blocks of windows", n=n_units) if n_units != n else _("windows"),
+        "{model}, {text}, {n} windows of {tokens} tokens; 95 % intervals over {units} documents, blocks or windows; "
+        "plan {plan}, {when}.",
+        units=layer_plan.price.n_points or n,
         model=plan.model_id,
         text=plan.corpus_id,
         n=n,

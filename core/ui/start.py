@@ -128,11 +128,10 @@ def show_gallery(data: reads.StartData, shown: pl.DataFrame) -> None:
                 if run.run_id in drawn:
                     st.image(drawn[run.run_id], width="stretch", alt=run.name)
                 name = marked_name(shortened_name(run.name, MAX_NAME_LENGTH), is_vetoed(run))
-                n_points = f" · N={run.n_points:,}" if run.n_points else ""
-                condition = f"{run.corpus_name} · {run.protocol}{n_points}"
+                n_points = f"N={run.n_points:,}" if run.n_points else None
                 with inputs.row("center"):
                     st.checkbox(run.name, key=_TICK + run.run_id, label_visibility="collapsed")
-                    told = as_lines((run.name, condition, verdict_text(run)))
+                    told = as_lines((run.name, n_points, verdict_text(run)))
                     # The curve, whichever section was looked at last.
                     view = {"runs": run.run_id, "section": "profile"}
                     st.page_link("pages/compare.py", label=escape(name), query_params=view, help=told)

@@ -23,8 +23,8 @@ PROVENANCE = (
 MIN_WIDTH, MAX_WIDTH, MAX_FIRST_WIDTH = 70, 420, 330
 """Pixels of a column of text, which Streamlit would cut among numbers, and to whose Japanese letters it gives half of what they
 take; longer texts are prose and are cut. The first column stays visible, and leaves room beside it in a narrow window."""
-LETTER_WIDTH, TITLE_LETTER_WIDTH, WIDE_LETTER_WIDTH = 6.4, 7.2, 14
-"""Pixels of a letter in a table, of one in a title, and of a Japanese one."""
+LETTER_WIDTH = 7.2
+"""Pixels of a letter in the title of a table, the widest; a Japanese one has twice as many."""
 
 
 def show(table: pl.DataFrame | Mapping[str, Any], key: str, **more: Any) -> Any:
@@ -57,13 +57,7 @@ def column_widths(table: pl.DataFrame, max_first: int = MAX_FIRST_WIDTH) -> dict
 
 def _text_width(column: pl.Series) -> int:
     """Pixels of the longest text of a column, its title included."""
-
-    def width(text: str, letter: float) -> float:
-        n_wide = cell_len(text) - len(text)
-        return letter * (len(text) - n_wide) + WIDE_LETTER_WIDTH * n_wide
-
-    rows = (width(text, LETTER_WIDTH) for text in column.drop_nulls().unique())
-    return 24 + round(max(width(column.name, TITLE_LETTER_WIDTH), *rows, 0.0))
+    return 24 + round(LETTER_WIDTH * max(map(cell_len, (column.name, *column.drop_nulls().unique()))))
 
 
 # --- comparing runs --------------------------------------------------------------------------------------------

@@ -91,7 +91,7 @@ def test_what_was_measured_here_is_counted_apart_from_what_ships():
     assert help.measured_text(runs) == (
         "Measured here – models: 1, texts: 1, runs: 2. Shipped with Workdim – models: 2, texts: 2, runs: 2."
     )
-    assert help.measured_text(runs.tail(2)).startswith("Nothing has been measured here yet. Shipped with")
+    assert help.measured_text(runs.tail(2)).startswith("Measured here – models: 0, texts: 0, runs: 0. Shipped with")
 
 
 def test_whoever_looks_for_a_word_finds_the_lines_that_hold_it():

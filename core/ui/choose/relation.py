@@ -120,11 +120,12 @@ def source_texts(rows: pl.DataFrame) -> list[str]:
     rows = rows.filter(pl.col("score").is_not_null()).unique(columns, maintain_order=True)
     texts = []
     for name, licence, as_of, flags in rows.head(MAX_GROUPS).select(columns).rows():
-        told = [_("Scores from {source}, licence: {licence}.", source=name, licence=stated_text(licence))]
-        if as_of:
-            told.append(_("As of {date}.", date=as_of))
-        if remarks := [flag.rstrip(".。") for flag in score_flag_lines(flags)]:
-            told.append(_("Remarks on them: {flags}.", flags="; ".join(remarks)))
+        remarks = "; ".join(flag.rstrip(".。") for flag in score_flag_lines(flags))
+        told = (
+            _("Scores from {source}, licence: {licence}.", source=name, licence=stated_text(licence)),
+            _("As of {date}.", date=as_of) if as_of else "",
+            _("Remarks on them: {flags}.", flags=remarks) if remarks else "",
+        )
         texts.append(wording.joined_sentences(told))
     return texts
 
@@ -210,15 +211,11 @@ def show_by_task(view: DecisionView) -> None:
         st.caption(_("These dimensions do not compare; each task's choice:"))
         lines = [(decision_wording.task_name(task), str(task["n_models"]), [task]) for task in tasks]
         lines += [(_("all tasks together"), "", tasks)] if len(tasks) > 1 else []
-        chosen = [
-            generality.decide_by_benchmarks(view.context, by, view.criteria, view.use_class) for *_head, by in lines
-        ]
-        columns = {
-            _("Task"): [name for name, *_more in lines],
-            _("Models"): [n for _name, n, _by in lines],
-            _("The criteria choose"): list(map(decision_wording.standing_text, chosen)),
-        }
-        tables.show(columns, "task table")
+        titles, rows = (_("Task"), _("Models"), _("The criteria choose")), []
+        for name, n, by in lines:
+            chosen = generality.decide_by_benchmarks(view.context, by, view.criteria, view.use_class)
+            rows.append((name, n, decision_wording.standing_text(chosen)))
+        tables.show(pl.DataFrame(rows, titles, orient="row"), "task table")
     else:
         comparison = _over_tasks(view)
         chart = decision_figures.task_chart(comparison)

@@ -187,22 +187,17 @@ def show_windows(selection: Selection) -> None:
             )
             return
         names = {"inner": _("Largest inner dimension"), "final": _("After the last block")}
-        place = inputs.choose(_("Layer"), names, "place")
-        if found.shuffled is not None:
-            passes = {"text": _("As it stands"), "shuffled": _("Tokens shuffled")}
-            pass_name = inputs.choose(_("Text"), passes, "read")
-        else:
-            pass_name = "text"
+        place, windows = inputs.choose(_("Layer"), names, "place"), found.windows
+        passes = {"text": _("As it stands"), "shuffled": _("Tokens shuffled")}
+        if found.shuffled is not None and inputs.choose(_("Text"), passes, "read") == "shuffled":
+            windows = found.shuffled
     relation = found.relation(place)
     with top:
         st.markdown(
             f"#### {pictures.ICONS[relation.relation.answer]} {escape(answer_wording.windows_text(relation, run))}"
         )
-        drawn_windows, drawn_run = found.windows, run
-        if pass_name == "shuffled" and found.shuffled is not None:
-            drawn_run = records(selection.with_controls.filter(run_id=ids_of(found.shuffled)[0]), Run)[0]
-            drawn_windows = found.shuffled
-        draw = partial(windows_svg, drawn_windows, drawn_run, place, pictures.theme())
+        (drawn,) = records(selection.with_controls.filter(run_id=windows["run_id"][0]), Run)
+        draw = partial(windows_svg, windows, drawn, place, pictures.theme())
         pictures.plot_drawn(draw, WINDOWS_SIZE, "windows picture")
     st.caption(as_lines([*answer_wording.windows_note_lines(relation), answer_wording.windows_expectation_text()]))
     tables.show_rows_download(selection.windows, selection.with_controls, "windows")
