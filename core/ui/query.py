@@ -13,7 +13,7 @@ from typing import TypeVar
 import polars as pl
 import streamlit as st
 
-from core import exports
+from core import exports, wording
 from core.errors import InputError, QueryError, unknown_name
 from core.figures import query_chart
 from core.figures.query_chart import KINDS, ChartChoice, default_choice, grouping_columns, numeric_columns, query_points
@@ -173,8 +173,7 @@ def _show_saved_as(sql: str) -> None:
     if query is None:
         return
     with inputs.row("center"):
-        text = _("Saved as {name}.", name=query.name)
-        st.caption(escape(f"{text} {query.note or ''}".strip()))
+        st.caption(escape(wording.joined_sentences((_("Saved as {name}.", name=query.name), query.note or ""))))
         with st.popover(_("Delete..."), icon=":material/delete:"):
             st.markdown(_("Delete the saved query {name}?", name=f"**{escape(query.name)}**"))
             if st.button(_("Delete"), key="query delete"):

@@ -19,10 +19,10 @@ from core.deck import deck_data, template
 from core.deck.html import slide_outline
 from core.deck.report import Report, report_of
 from core.deck.story import StorySlide
-from core.errors import InputError, Sentence
+from core.errors import InputError
 from core.files import version
 from core.ids import MAX_NAME
-from core.locale import _, in_language, spoken, worded
+from core.locale import _, in_language, spoken
 from core.pilots.pilot import RegisteredPilot, slug
 from core.pilots.saved import Recipe, SavedRecipe, SavedRule
 from core.questions import choice as choice_question
@@ -196,14 +196,12 @@ def show_changes(saved: SavedRecipe, report: Report) -> None:
     """Draw the numbers of a saved report that the warehouse would give differently now."""
     comparisons = people.compare_numbers(people.recipe_numbers(reads.warehouse(), saved.recipe_id), report.numbers)
     changed = [number for number in comparisons if number.state != "same"]
-    made_on = language.local_day(saved.made_at)
+    told = _("Numbers changed since {day}: {n:,} of {total:,}.")
+    told = told.format(n=len(changed), total=len(comparisons), day=language.local_day(saved.made_at))
     if not changed:
-        st.success(_("All {n} numbers are as they were on {day}.", n=f"{len(comparisons):,}", day=made_on))
+        st.success(told)
         return
-    line = Sentence(
-        "Numbers changed since {day}: {n:,} of {total:,}.", n=len(changed), total=len(comparisons), day=made_on
-    )
-    st.warning(worded(line), icon=":material/published_with_changes:")
+    st.warning(told, icon=":material/published_with_changes:")
     rows = {
         _("Slide"): [number.row.slide for number in changed],
         _("Then"): [number.row.text for number in changed],

@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from typing import NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import streamlit as st
 
@@ -27,6 +27,7 @@ _SEPARATOR = ","
 _TO_TOP = "<script>document.querySelector('[data-testid=stMain]')?.scrollTo(0, 0)</script>"
 _ADDRESS = "view address"
 _SETTLED = "view settled"
+"""Session-state key: the value that each widget started from when it was last drawn."""
 _TOUCHED = "view touched"
 _pending: ContextVar[dict[str, tuple[str, str]] | None] = ContextVar("pending", default=None)
 """Choices to be published when the page is drawn: name -> its text, and its text in the address, which is empty for a
@@ -40,7 +41,7 @@ def keep_widget_values() -> None:
     the browser has received the last address sends the one before. In this run alone, since another page may not draw what was changed.
     """
     values = {str(k): st.session_state[k] for k in st.session_state if str(k).startswith(_PREFIX)}
-    restored = _restored()
+    restored = _kept(_SETTLED)
     changed = {key: value for key, value in values.items() if key in restored and value != restored[key]}
     st.session_state[_TOUCHED] = bool(changed)
     restored |= changed
@@ -107,20 +108,20 @@ def restore_text(name: str, default: str) -> str:
 def _restore(name: str, default: T, read: Callable[[str], T | None], valid: Callable[[T], T]) -> T:
     """`read` gives the value of a link's text, None where it is none; `valid` replaces a value that cannot be."""
     value = st.session_state.get(key(name), default)
-    if value == _defaults().get(name, default):
+    if value == _kept(_DEFAULTS).get(name, default):
         value = default
     linked = from_link(name)
     read_value = None if linked is None else read(linked)
     value = valid(value if read_value is None else read_value)
     set_value(name, value)
-    _defaults()[name] = default
+    _kept(_DEFAULTS)[name] = default
     return value
 
 
 def set_value(name: str, value: object) -> None:
     """Set what a widget starts from, here or on another page, which is no click of the reader's."""
     st.session_state[key(name)] = value
-    _restored()[key(name)] = value
+    _kept(_SETTLED)[key(name)] = value
 
 
 def requested(name: str) -> list[str]:
@@ -173,7 +174,7 @@ def _write_address(pending: dict[str, tuple[str, str]]) -> None:
     after = {name: text for name, text in after.items() if text}
     if after != before:
         st.query_params.from_dict(after)  # another click may interrupt here: then nothing was published
-    _published().update({name: published for name, (published, _) in pending.items()})
+    _kept(_PUBLISHED).update({name: published for name, (published, _) in pending.items()})
     if _ADDRESS in st.session_state:
         st.session_state[_ADDRESS] = (st.session_state[_ADDRESS][0], after)
 
@@ -190,7 +191,7 @@ def apply_back_button(page: str, kept: Collection[str] = ()) -> list[str]:
     removed = [name for name in last_params if name not in (*current, *kept)] if is_back else []
     for name in removed:
         st.session_state.pop(key(name), None)
-        _published().pop(name, None)
+        _kept(_PUBLISHED).pop(name, None)
     st.session_state[_ADDRESS] = (page, current)
     return removed
 
@@ -234,7 +235,7 @@ def resolve_ids(name: str, ids: Sequence[str], *, several: bool) -> list[str]:
     found = list(dict.fromkeys(matches[0] for matches in asked.values() if len(matches) == 1))
     if several or found:
         st.session_state[key(name)] = found if several else found[0]
-    _published()[name] = linked  # the link is dealt with
+    _kept(_PUBLISHED)[name] = linked  # the link is dealt with
     return [text for text, matches in asked.items() if len(matches) != 1]
 
 
@@ -243,7 +244,7 @@ def publish(name: str, value: object) -> None:
     if isinstance(value, (list, tuple)):
         text = shown = join_values(value)
     else:
-        text, is_default = str(value), name in _defaults() and value == _defaults()[name]
+        text, is_default = str(value), name in _kept(_DEFAULTS) and value == _kept(_DEFAULTS)[name]
         shown = "" if is_default else text
     if (pending := _pending.get()) is not None:
         pending[name] = (text, shown)
@@ -265,18 +266,10 @@ def from_link(name: str) -> str | None:
     The browser's Back button changes the address only; Streamlit does not run the page again for it.
     """
     text = st.query_params.get(name)
-    is_ours = text == _published().get(name) or name in (_pending.get() or {}) or st.session_state.get(_TOUCHED)
+    is_ours = text == _kept(_PUBLISHED).get(name) or name in (_pending.get() or {}) or st.session_state.get(_TOUCHED)
     return None if text is None or is_ours else text
 
 
-def _published() -> dict[str, str]:
-    return st.session_state.setdefault(_PUBLISHED, {})
-
-
-def _restored() -> dict[str, object]:
-    """The value that each widget started from when it was last drawn."""
-    return st.session_state.setdefault(_SETTLED, {})
-
-
-def _defaults() -> dict[str, object]:
-    return st.session_state.setdefault(_DEFAULTS, {})
+def _kept(key: str) -> dict[str, Any]:
+    """A dictionary of this session."""
+    return st.session_state.setdefault(key, {})

@@ -69,7 +69,7 @@ def test_nothing_is_stored_before_the_button_and_all_of_it_after(warehouse: Ware
     app.button(key="scores store").click().run()
     assert imported(warehouse) == ["mine.csv"] and not app.exception
     assert "scores: 1," in app.success[0].value
-    assert app.file_uploader[0].value == [] and "No file is chosen" in app.info[0].value
+    assert app.file_uploader[0].value == []
     assert queries.scores(warehouse, [BIG]).filter(benchmark="arc_easy", value=61.0).height == 1
 
 

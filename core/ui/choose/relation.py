@@ -211,7 +211,8 @@ def show_by_task(view: DecisionView) -> None:
         st.caption(_("These dimensions do not compare; each task's choice:"))
         lines = [(decision_wording.task_name(task), str(task["n_models"]), [task]) for task in tasks]
         lines += [(_("all tasks together"), "", tasks)] if len(tasks) > 1 else []
-        titles, rows = (_("Task"), _("Models"), _("The criteria choose")), []
+        titles = (_("Task"), _("Models"), _("The criteria choose"))
+        rows: list[tuple[str, ...]] = []
         for name, n, by in lines:
             chosen = generality.decide_by_benchmarks(view.context, by, view.criteria, view.use_class)
             rows.append((name, n, decision_wording.standing_text(chosen)))

@@ -82,15 +82,13 @@ def _show_rule_actions(view: DecisionView, rule: SavedRule) -> None:
 def _show_past_choice(rule: SavedRule, choice: RuleChoiceRow) -> None:
     """Draw a choice with its reasons, and its outcome or the inputs for it."""
     with st.container(border=True):
-        day, task = language.local_time(choice.chosen_at), choice.task or _("none")
-        date_and_task = _("{day}, task {task}", day=day, task=task)
-        st.markdown(f"**{escape(decision_wording.choice_text(choice))}** · {escape(date_and_task)}")
+        at = _("{day}, task {task}", day=language.local_time(choice.chosen_at), task=choice.task or _("none"))
+        st.markdown(f"**{escape(decision_wording.choice_text(choice))}** · {escape(at)}")
         show_notes(map(decision_wording.reason_text, choice.reasons))
         with inputs.row():
             if choice.outcome:
-                name = wording.name("rule_outcome", choice.outcome)
-                outcome = _("Outcome: {outcome}.", outcome=name)
-                st.markdown(escape(f"{outcome} {choice.outcome_note or ''}".strip()))
+                outcome = _("Outcome: {outcome}.", outcome=wording.name("rule_outcome", choice.outcome))
+                st.markdown(escape(wording.joined_sentences((outcome, choice.outcome_note or ""))))
                 _show_outcome_button(_("Take back"), rule, choice, None)
             else:
                 st.text_input(_("What it is known from"), key=f"note {choice.choice_id}", width=320)

@@ -250,11 +250,7 @@ def show_import() -> None:
         inputs.show_download(_("Template for a table (CSV)"), csv_template(), "workdim_scores.csv")
     st.caption(_("Take larger files and folders in a terminal:"))
     st.code("workdim scores import FOLDER", language=None)
-    if not files:
-        st.info(_("No file is chosen. Stored ones are under Imported files."))
-        return
-    previews = _read_previews(files, {MODEL: model.strip(), BENCHMARK: benchmark.strip()})
-    if previews:
+    if previews := _read_previews(files, {MODEL: model.strip(), BENCHMARK: benchmark.strip()}):
         _show_previews(previews)
 
 

@@ -121,12 +121,11 @@ def show_differences(selection: Selection, comparison: Comparison | None) -> Non
 
 def _result_table(labels: dict[str, str], comparison: Comparison) -> pl.DataFrame:
     """The results of each run, a line each; of a run that compares with the base also the relative differences."""
-    base, results = comparison.models[0], {}
-    columns: dict[str, list[str]] = {"": []}
+    base = comparison.models[0]
+    columns = {"": [_("Bits per byte"), *result_texts(base.run, is_brief=True)]}
     by_loss = {one.other.run.run_id: one.loss for one in comparison.differences if one.base is base}
     for model in comparison.models:
         run, results = model.run, result_texts(model.run, is_brief=True)
-        columns[""] = [_("Bits per byte"), *results]
         columns[labels[run.run_id]] = [run_wording.loss_text(model.loss), *results.values()]
         if model is not base and comparison.points_with_first[run.run_id] == BY_TYPE:
             less = "–"
@@ -200,8 +199,9 @@ def _show_actions(selection: Selection) -> None:
             measures_again = st.button(_("Measure again"), icon=":material/replay:", key="measure run again")
             with st.popover(_("Delete..."), icon=":material/delete:"):
                 label = run_choice.run_label(run)
-                st.markdown(_("Move this run to the trash: {name}", name=escape(label)))
-                st.markdown(_("It can be brought back until the trash is emptied."))
+                st.markdown(
+                    _("Move this run to the trash, from which it can be brought back: {name}", name=escape(label))
+                )
                 run_choice.show_delete_button([run.run_id], label)
             run_ids = ids_of(selection.with_controls)
             inputs.show_download(

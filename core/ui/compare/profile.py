@@ -177,7 +177,9 @@ def _show_reference_notes(data: ProfileData, selection: Selection) -> None:
     meanings[SURROGATE] = N_("Gaussian points: where the curve's band lies below, the real points are not Gaussian.")
     for kind in dict.fromkeys(reference.kind for reference in data.references):
         st.caption(translated(meanings[kind]))
-    labels, without, newer = run_labels(selection.runs), [], []
+    labels = run_labels(selection.runs)
+    without: list[str] = []
+    newer: list[str] = []
     powered = [key for key, control in CONTROLS.items() if control.judges]
     for run in records(selection.runs.filter(pl.col("pass") == "text"), Run):
         controls = controls_of(run, selection.with_controls)
