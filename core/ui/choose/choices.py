@@ -445,7 +445,8 @@ def group_names(population: Population) -> dict[str, str]:
     """The labels of `offered_groups`."""
     groups = offered_groups(population)
     told = zip(groups.items(), run_wording.group_names(list(groups.values())), strict=True)
-    names, n = {}, pl.col("model_id").n_unique()
+    names: dict[str, str] = {}
+    n = pl.col("model_id").n_unique()
     for (key, group), name in told:
         names[key] = _("{group} (models: {n})", group=name, n=group.rows.select(n).item())
     if population.pilot is not None and ANSWERED in names:
