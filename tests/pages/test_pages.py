@@ -361,7 +361,7 @@ def test_a_vetoed_run_is_ranked_only_by_a_reader_who_was_told_why_it_is_not(
     app = opened("choose.py", choose="ranking")
     assert "bad" not in " ".join(table_of(app)["Model"])
     assert "Share of tokens masked for their norm" in app.toggle(key="view.vetoed").help
-    assert "may describe the sample and not the model" in app.toggle(key="view.vetoed").help
+    assert "Vetoed by a check, not reliable" in app.toggle(key="view.vetoed").help
     app.toggle(key="view.vetoed").set_value(True).run()
     assert "bad ‡" in table_of(app)["Model"].to_list()
     assert app.query_params["vetoed"] == "True"
