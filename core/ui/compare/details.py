@@ -196,7 +196,7 @@ def show_windows(selection: Selection) -> None:
         st.markdown(
             f"#### {pictures.ICONS[relation.relation.answer]} {escape(answer_wording.windows_text(relation, run))}"
         )
-        (drawn,) = records(selection.with_controls.filter(run_id=windows["run_id"][0]), Run)
+        drawn = records(selection.with_controls.filter(run_id=windows["run_id"][0]), Run)[0]
         draw = partial(windows_svg, windows, drawn, place, pictures.theme())
         pictures.plot_drawn(draw, WINDOWS_SIZE, "windows picture")
     st.caption(as_lines([*answer_wording.windows_note_lines(relation), answer_wording.windows_expectation_text()]))
