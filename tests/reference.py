@@ -38,14 +38,14 @@ from typing import Any
 
 import polars as pl
 
-from core.analysis.shape import _judge_claim, _verdict_columns, judge_profile
+from core.analysis.shape import _verdict_columns, judge_profile
 from core.errors import InputError
 from core.files import move
 from core.measure.plan import capture, mask_tokens, open_setup, read_losses
 from core.measure.profile import measure_profile, open_network, select_sample
 from core.measure.rows import readable_rows, window_rows
 from core.records import DAMAGED, EARLIER, LOCAL, SHIPPED, Profile, RunConfig
-from core.registry.protocols import CLAIMS, PROTOCOLS
+from core.registry.protocols import PROTOCOLS
 from core.runs.jobs import new_run_id
 from core.store.parcels import RUN_FILE, read_header, read_parcel, write_parcel
 from core.tables import TABLES
@@ -208,7 +208,7 @@ def judge_again(profile: Profile) -> Profile:
 
     All that can be done where the values without each block were not kept: a joint test stays as it was.
     """
-    columns = _verdict_columns({claim: _judge_claim(profile, claim, [], []) for claim in CLAIMS})
+    columns = _verdict_columns(profile, [], [])
     known = {name: value for name, value in columns.items() if value is not None}
     return replace(profile, summaries=[replace(row, **known) for row in profile.summaries])
 

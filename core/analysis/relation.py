@@ -13,7 +13,7 @@ tests at 5 percent). Otherwise `cannot_tell`, and `reasons` say why. Of what nob
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -188,8 +188,8 @@ def relate(units: pl.DataFrame, sign: Sign = "negative", *, is_brief: bool = Fal
         tau_p=tau_p,
         partial=partial_correlation(known),
         strata=stratified_correlation(known),
-        without_one=_leave_one_out(known, relation),
-        without_family=_leave_family_out(known, relation),
+        without_one=_leave_out(known, relation, by="unit") if is_resampled(known.height) else None,
+        without_family=_leave_out(known, relation, by="family"),
     )
 
 
@@ -296,47 +296,22 @@ def _with_error_band(relation: Relation, known: pl.DataFrame, rho: float) -> Rel
 # --- leaving out ------------------------------------------------------------------------------------------------
 
 
-def _leave_one_out(known: pl.DataFrame, relation: Relation) -> LeaveOneOut | None:
-    n = known.height
-    if n <= FEWEST_EXPLORATORY or not is_resampled(n):
+def _leave_out(known: pl.DataFrame, relation: Relation, by: str) -> LeaveOneOut | None:
+    """Without each unit, or without each family, `by` which the rows are told apart; None of fewer than two.
+
+    The repeated test keeps the number of units of the full sample: nine of ten are not reported as too few.
+    """
+    names = known[by].drop_nulls().unique(maintain_order=True).cast(pl.String).to_list()
+    parts = [known.filter(pl.col(by).cast(pl.String).ne_missing(pl.lit(name))) for name in names]
+    left = [(part["dimension"].to_numpy(), part["performance"].to_numpy()) for part in parts]
+    is_known = [len(a) >= FEWEST_EXPLORATORY and min(len(set(a)), len(set(b))) > 1 for a, b in left]
+    if len(names) < 2 or not any(is_known):
         return None
-    rho = weighted_spearman(1 - np.eye(n), known["dimension"].to_numpy(), known["performance"].to_numpy())
-    remaining = ~np.eye(n, dtype=bool)
-    extremes = {int(np.nanargmin(rho)), int(np.nanargmax(rho))} if np.isfinite(rho).any() else set()
-    return _summarise_left_out(known, list(known["unit"].cast(pl.String)), remaining, rho, relation, extremes)
-
-
-def _leave_family_out(known: pl.DataFrame, relation: Relation) -> LeaveOneOut | None:
-    families = known["family"].drop_nulls().unique(maintain_order=True).to_list()
-    if len(families) < 2:
-        return None
-    remaining = np.stack([known["family"].ne_missing(name).to_numpy() for name in families])
-    rho = np.array([_spearman_or_nan(known.filter(pl.Series(rows))) for rows in remaining])
-    return _summarise_left_out(known, families, remaining, rho, relation, np.flatnonzero(np.isfinite(rho)).tolist())
-
-
-def _spearman_or_nan(known: pl.DataFrame) -> float:
-    x, y = known["dimension"].to_numpy(), known["performance"].to_numpy()
-    return spearman(x, y) if min(len(set(x)), len(set(y))) > 1 and len(x) >= FEWEST_EXPLORATORY else math.nan
-
-
-def _summarise_left_out(
-    known: pl.DataFrame,
-    names: Sequence[str],
-    remaining: np.ndarray,
-    rho: np.ndarray,
-    relation: Relation,
-    judged: Collection[int],
-) -> LeaveOneOut | None:
-    """`remaining` (m, n): the rows left in each case; `rho` (m,): their coefficients; `judged`: the cases in which the test is
-    repeated. It keeps the number of units of the full sample: nine of ten are not reported as too few."""
-    if not judged:
-        return None
-    x, y = known["dimension"].to_numpy(), known["performance"].to_numpy()
+    rho = np.array([spearman(*both) if can else math.nan for both, can in zip(left, is_known, strict=True)])
+    judged = [np.nanargmin(rho), np.nanargmax(rho)] if by == "unit" else np.flatnonzero(is_known).tolist()
     fewest = FEWEST_EXPLORATORY if known.height >= FEWEST_TEST else FEWEST_TEST
     changes = any(
-        evaluate_ranks(x[remaining[case]], y[remaining[case]], relation.sign, fewest=fewest).answer != relation.answer
-        for case in judged
+        evaluate_ranks(*left[case], relation.sign, fewest=fewest).answer != relation.answer for case in judged
     )
     furthest = int(np.nanargmax(np.abs(rho - relation.rho)))
     missed = tuple(name for name, value in zip(names, rho, strict=True) if not math.isfinite(value))

@@ -52,21 +52,13 @@ def centred_ranks(values: np.ndarray) -> np.ndarray:
 def mean_ranks(values: np.ndarray) -> np.ndarray:
     """Along the last axis, 1 for the smallest; equal values share the mean of their ranks.
 
-    As `scipy.stats.rankdata`, without the half second that importing scipy.stats takes.
+    That is the mean of their places counted from the left and from the right. As `scipy.stats.rankdata`, without the half
+    second that importing scipy.stats takes.
     """
-    values = np.asarray(values)
-    order = np.argsort(values, axis=-1, kind="stable")
-    ordered = np.take_along_axis(values, order, -1)
-    n = values.shape[-1]
-    begins = np.ones(values.shape, dtype=bool)
-    begins[..., 1:] = ordered[..., 1:] != ordered[..., :-1]
-    ends = np.ones(values.shape, dtype=bool)
-    ends[..., :-1] = begins[..., 1:]
-    first = np.maximum.accumulate(np.where(begins, np.arange(n), 0), -1)
-    last = np.minimum.accumulate(np.where(ends, np.arange(n), n)[..., ::-1], -1)[..., ::-1]
-    ranks = np.empty(values.shape)
-    np.put_along_axis(ranks, order, (first + last) / 2 + 1, -1)
-    return ranks
+    left, right = (
+        np.argsort(np.argsort(row, axis=-1, kind="stable"), axis=-1) for row in (values, np.flip(values, -1))
+    )
+    return np.asarray((left + np.flip(right, -1)) / 2 + 1)
 
 
 # --- p by permuting models --------------------------------------------------------------------------------------

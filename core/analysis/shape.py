@@ -16,9 +16,7 @@ import numpy as np
 
 from core.analysis.claims import (
     MARGIN,
-    ClaimCounts,
     LogProfile,
-    Verdict,
     claim_rows,
     compare_with_controls,
     count_claim,
@@ -36,9 +34,9 @@ from core.tables import LayerEstimateRow, RunExtremumRow, RunSummaryRow
 
 
 class Interval(NamedTuple):
-    value: float | None = None
-    lower: float | None = None
-    upper: float | None = None
+    value: float
+    lower: float
+    upper: float
 
 
 CLOUDS = ("one_per_type", "one_per_word")
@@ -56,7 +54,7 @@ def judge_profile(profile: Profile, controls: Sequence[Profile] = (), failed: Se
     claims = [row for claim in CLAIMS for row in claim_rows(run.run_id, run.seed, claim, read)] if read else []
     core = [logs for specification, logs in read if specification.is_core and logs]
     judged = replace(profile, claims=claims, controls=compare_with_controls(profile, controls))
-    verdicts = {claim: _judge_claim(judged, claim, core, failed) for claim in CLAIMS}
+    verdicts = _verdict_columns(judged, core, failed)
     measured = {row.cloud for row in profile.estimates if row.estimator == REFERENCE.estimator}
     clouds = [cloud for cloud in CLOUDS if cloud in measured]
     return replace(
@@ -66,21 +64,15 @@ def judge_profile(profile: Profile, controls: Sequence[Profile] = (), failed: Se
     )
 
 
-_Judged = tuple[Verdict, ClaimCounts]
-
-
-def _judge_claim(profile: Profile, claim: str, core: Sequence[LogProfile], failed: Sequence[str]) -> _Judged:
-    rows = [row for row in profile.claims if row.claim == claim]
-    controls = [row for row in profile.controls if row.claim == claim]
-    untrained = [name for name in failed if not PASSES[name].has_effect]
-    verdict = decide_verdict(rows, controls, profile.worst_check == "veto", untrained)
-    return verdict, count_claim(rows, claim, core)
-
-
-def _verdict_columns(verdicts: Mapping[str, _Judged]) -> dict[str, Any]:
+def _verdict_columns(profile: Profile, core: Sequence[LogProfile], failed: Sequence[str]) -> dict[str, Any]:
     columns: dict[str, Any] = {}
-    for claim, (verdict, counts) in verdicts.items():
-        columns |= {f"verdict_{claim}": verdict.word, f"reasons_{claim}": verdict.reasons, **counts.columns(claim)}
+    untrained = [name for name in failed if not PASSES[name].has_effect]
+    for claim in CLAIMS:
+        rows = [row for row in profile.claims if row.claim == claim]
+        controls = [row for row in profile.controls if row.claim == claim]
+        verdict = decide_verdict(rows, controls, profile.worst_check == "veto", untrained)
+        columns |= {f"verdict_{claim}": verdict.word, f"reasons_{claim}": verdict.reasons}
+        columns |= count_claim(rows, claim, core).columns(claim)
     return columns
 
 
@@ -167,11 +159,14 @@ def _inner_maximum(logs: LogProfile, middle: int, to: LogProfile | None = None, 
 # --- the summary -----------------------------------------------------------------------------------------------
 
 
-def _summary(
-    profile: Profile, cloud: str, controls: Sequence[Profile], verdicts: Mapping[str, _Judged]
-) -> RunSummaryRow:
-    n_layers = profile.model.n_layers
-    specification = replace(REFERENCE, cloud=cloud)
+def _summary(profile: Profile, cloud: str, controls: Sequence[Profile], verdicts: Mapping[str, Any]) -> RunSummaryRow:
+    n_layers, specification = profile.model.n_layers, replace(REFERENCE, cloud=cloud)
+    rows = {
+        (row.layer, row.state): row
+        for row in profile.estimates
+        if (row.cloud, row.transform, row.estimator, row.n1) == specification.key
+    }
+    n_points = max((row.n_points for row in rows.values()), default=0)
     logs, post = log_profile(profile, specification), log_profile(profile, specification, "post_norm")
     columns: dict[str, Any] = dict.fromkeys(RunSummaryRow.__dataclass_fields__)
     if logs:
@@ -183,13 +178,13 @@ def _summary(
         "run_id": profile.run.run_id,
         "estimator": REFERENCE.estimator,
         "cloud": cloud,
-        **_interval_columns("embedding_dimension", _find_interval(profile, cloud, 0, "residual")),
-        **_interval_columns("final_dimension_pre_norm", _find_interval(profile, cloud, n_layers, "residual")),
-        **_interval_columns("final_dimension_post_norm", _find_interval(profile, cloud, n_layers, "post_norm")),
-        **_verdict_columns(verdicts),
-        "qualifiers": _qualifiers(profile, cloud, post is not None),
+        **_interval_columns("embedding_dimension", rows.get((0, "residual"))),
+        **_interval_columns("final_dimension_pre_norm", rows.get((n_layers, "residual"))),
+        **_interval_columns("final_dimension_post_norm", rows.get((n_layers, "post_norm"))),
+        **verdicts,
+        "qualifiers": _qualifiers(profile, cloud, n_points, post is not None),
         "bits_per_byte": profile.run.bits_per_byte,
-        "n_points": _n_points(profile, cloud),
+        "n_points": n_points,
         "control_run_ids": [control.run.run_id for control in controls] or None,
     }
     return RunSummaryRow(**columns)
@@ -217,33 +212,19 @@ def _inner_layer_columns(logs: LogProfile, post: LogProfile | None, n_layers: in
     return columns
 
 
-def _qualifiers(profile: Profile, cloud: str, has_final_norm: bool) -> list[str]:
+def _qualifiers(profile: Profile, cloud: str, n_points: int, has_final_norm: bool) -> list[str]:
     outcomes = {check.outcome for check in profile.checks}
     limit = json.loads(profile.run.config)["protocol"]["max_types"]
     applies = {
         "no_final_norm": not has_final_norm,
         # Only types have a protocol limit to fill; the number of words depends on the text.
-        "few_types": cloud == REFERENCE.cloud and _n_points(profile, cloud) < FEW_TYPES * limit,
+        "few_types": cloud == REFERENCE.cloud and n_points < FEW_TYPES * limit,
         "check_warned": "warn" in outcomes,
         "check_vetoed": "veto" in outcomes,
     }
     return [name for name, holds in applies.items() if holds]
 
 
-def _is_primary(row: LayerEstimateRow, cloud: str) -> bool:
-    return (row.estimator, row.cloud, row.transform) == (REFERENCE.estimator, cloud, REFERENCE.transform)
-
-
-def _n_points(profile: Profile, cloud: str) -> int:
-    return max((row.n_points for row in profile.estimates if _is_primary(row, cloud)), default=0)
-
-
-def _find_interval(profile: Profile, cloud: str, layer: int, state: str) -> Interval:
-    for row in profile.estimates:
-        if _is_primary(row, cloud) and row.layer == layer and row.state == state:
-            return Interval(row.value, row.lower, row.upper)
-    return Interval()
-
-
-def _interval_columns(name: str, interval: Interval) -> dict[str, Any]:
-    return {name: interval.value, f"{name}_lower": interval.lower, f"{name}_upper": interval.upper}
+def _interval_columns(name: str, of: Interval | LayerEstimateRow | None) -> dict[str, Any]:
+    ends = {"": "value", "_lower": "lower", "_upper": "upper"}
+    return {f"{name}{end}": getattr(of, field, None) for end, field in ends.items()}

@@ -7,7 +7,7 @@ It downloads only a few small files from the hub, loads no weights, and writes n
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -351,44 +351,30 @@ def find_existing_runs(
     )
     has_bos = bool(sample and sample.opening_token)
     controls = control_passes(config, protocol, asdict(identity), has_bos, warehouse if has_warehouse else None)
-    if runs is None:
-        return {"comparison": Sentence("The warehouse is empty: there is nothing to compare with yet.")}, controls
-    other_models = runs.filter(pl.col("model_id") != identity.model_id)
-    own = asdict(identity) | {"kind": row.kind, "words_hash": sample.words.hash if sample else None}
-
-    def alike(keys: Iterable[str]) -> pl.DataFrame:
-        return other_models.filter(**{key: own[key] for key in keys})
-
+    by_types, by_words = list[str](), list[str]()
     known: dict[str, Any] = {}
-    by_types, by_words = [], []
-    if sample:
-        same_types = alike(GROUP_KEYS)
+    if runs is not None and sample:
+        own = asdict(identity) | {"kind": row.kind, "words_hash": sample.words.hash}
+        others = runs.filter(pl.col("model_id") != identity.model_id)
+        alike = {keys: others.filter(**{key: own[key] for key in keys}) for keys in (GROUP_KEYS, WORD_KEYS)}
         if n_points:
             smaller, larger = (of("n_points", pl.lit(n_points)) for of in (pl.min_horizontal, pl.max_horizontal))
-            same_types = same_types.filter(smaller >= (1 - N_TOLERANCE) * larger)
-        by_types = ids_of(same_types)
-        by_words = [run for run in ids_of(alike(WORD_KEYS)) if run not in by_types]
+            alike[GROUP_KEYS] = alike[GROUP_KEYS].filter(smaller >= (1 - N_TOLERANCE) * larger)
+        by_types = ids_of(alike[GROUP_KEYS])
+        by_words = [run for run in ids_of(alike[WORD_KEYS]) if run not in by_types]
         known["measured_run"] = find_same_run(warehouse, config, protocol, asdict(identity), setup.shares_words)
+    known |= {"comparable_runs": tuple(by_types), "comparable_by_words": tuple(by_words)}
     if by_types or by_words:
-        comparison = Sentence(
+        known["comparison"] = Sentence(
             "Runs that compare: {n} on token types, {n_by_words} more on words.",
             n=len(by_types),
             n_by_words=len(by_words),
         )
-    elif other_models.is_empty():
-        comparison = Sentence("The warehouse has no other model to compare with yet.")
-    elif alike(["corpus_id"]).is_empty():
-        comparison = Sentence("No other model was measured on this text.")
-    elif alike(["corpus_id", "protocol_hash"]).is_empty():
-        comparison = Sentence("Others on this text have another protocol or seed, and do not compare.")
-    elif alike({*GROUP_KEYS} & {*WORD_KEYS}).is_empty():
-        comparison = Sentence("Models of another kind were measured like this; they do not compare.")
-    else:
-        comparison = Sentence(
-            "Similar models have another tokenizer, other words or another N. Measure together what you compare."
+    elif sample:
+        known["comparison"] = Sentence(
+            "No other model compares: text, protocol, seed, kind, and tokenizer or words must be the same, N alike. Measure together what you compare."
         )
-    compared = {"comparable_runs": tuple(by_types), "comparable_by_words": tuple(by_words), "comparison": comparison}
-    return known | compared, controls
+    return known, controls
 
 
 def _model_id(row: ModelRow, weights: Weights, runs: pl.DataFrame | None) -> str:

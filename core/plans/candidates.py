@@ -88,8 +88,7 @@ class Candidate:
 
 def smallest_angles(angle: np.ndarray, n: int, n_best: int) -> list[tuple[int, ...]]:
     """Stretches of n blocks, sorted by the angle between their ends, smallest first."""
-    starts = len(angle) - n
-    order = np.argsort([angle[start, start + n] for start in range(starts)], kind="stable")
+    order = np.argsort(np.diagonal(angle, n), kind="stable")
     return [tuple(range(int(start), int(start) + n)) for start in order[:n_best]]
 
 
@@ -105,9 +104,9 @@ def published_candidates(similarity: Similarity, n: int) -> list[Candidate]:
     ]
 
 
-def cheapest(prices: Sequence[Price]) -> Price:
-    """The least loss increase. Increases below rounding error count as equal; then the least divergence wins."""
-    return min(prices, key=lambda price: (max(NO_RISE, price.increase.value), price.divergence.value))
+def cost_order(price: Price) -> tuple[float, float]:
+    """Least loss increase first. Increases below rounding error count as equal; then the least divergence comes first."""
+    return max(NO_RISE, price.increase.value), price.divergence.value
 
 
 def shortlist(costs: Sequence[float], n: int) -> list[int]:
@@ -166,17 +165,14 @@ class Choice:
 def choose_simplest(candidates: Sequence[Candidate], prices: Mapping[tuple[int, ...], Price]) -> Choice:
     """Of the candidates that do not differ significantly from the cheapest, the one with the fewest stretches; on ties the
     cheapest. Compared window by window in loss and divergence."""
-    best = cheapest([prices[candidate.blocks] for candidate in candidates]).scores
+    best = min((prices[candidate.blocks] for candidate in candidates), key=cost_order).scores
 
     def is_equal(found: Scores) -> bool:
         apart = found.loss - best.loss, found.divergence - best.divergence
         return not any(best.mean(sums).lower > 0 for sums in apart)
 
     equal = [candidate for candidate in candidates if is_equal(prices[candidate.blocks].scores)]
-    fewest = min(len(stretches(candidate.blocks)) for candidate in equal)
-    simplest = [candidate for candidate in equal if len(stretches(candidate.blocks)) == fewest]
-    blocks = cheapest([prices[candidate.blocks] for candidate in simplest]).blocks
-    chosen = next(candidate for candidate in simplest if candidate.blocks == blocks)
+    chosen = min(equal, key=lambda one: (len(stretches(one.blocks)), cost_order(prices[one.blocks])))
     return Choice(chosen, frozenset(candidate.blocks for candidate in equal))
 
 
@@ -191,8 +187,7 @@ def distinct_sets(candidates: Iterable[Candidate]) -> list[Candidate]:
 def sublayer_singles(network: Network) -> list[tuple[str, int, Variant]]:
     """(kind, block, variant) without each single attention, then without each single MLP; empty if there are none."""
     blocks = range(network.n_blocks if network.sublayers else 0)
-    without_attention = [(ATTENTION, block, Variant(attention=frozenset({block}))) for block in blocks]
-    return without_attention + [(MLP, block, Variant(mlp=frozenset({block}))) for block in blocks]
+    return [(kind, block, Variant(**{kind: frozenset({block})})) for kind in (ATTENTION, MLP) for block in blocks]
 
 
 # --- needed directions -----------------------------------------------------------------------------------------------

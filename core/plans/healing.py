@@ -27,9 +27,10 @@ import re
 import shutil
 import statistics
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import redirect_stderr
 from dataclasses import dataclass, field
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -44,18 +45,7 @@ from core.models.hub import find_weights
 from core.models.model import OpenModel, load_network, read_blueprint
 from core.models.weights import Weights
 from core.plans.pricing import Pricer, ReportShare
-from core.plans.variants import (
-    ATTENTION,
-    MLP,
-    WHOLE,
-    Network,
-    Scaling,
-    States,
-    Variant,
-    differs,
-    output_axis,
-    without_blocks,
-)
+from core.plans.variants import ATTENTION, MLP, WHOLE, Network, Scaling, Variant, differs, output_axis, without_blocks
 from core.records import stretches
 from core.texts.sample import TokenWindows
 
@@ -134,18 +124,10 @@ def fit_scales(
     gaps = [(start, end) for start, end in stretches(removed) if end < network.n_blocks]
     for gap, (start, end) in enumerate(gaps):
         so_far, ratios = Healing({}, 0, dict(scales)).variant(removed, network), []
-        with network.hooked():
-            for window in range(len(windows.ids)):
-                ids = torch.from_numpy(windows.ids[window : window + 1]).to(network.model.device)
-                target, current = States(frozenset({end})), States(frozenset({start}))
-                network.states_only(ids, WHOLE, target)
-                network.states_only(ids, so_far, current)
-                norms = [
-                    torch.linalg.vector_norm(state.float(), dim=-1)[:, 1:]
-                    for state in (target.states[end], current.states[start])
-                ]
-                ratios.append(norms[0] / norms[1].clamp(min=1e-12))
-                report((gap + (window + 1) / len(windows.ids)) / len(gaps))
+        for ids in _each_window(network, windows, lambda done, gap=gap: report((gap + done) / len(gaps))):
+            states = network.state(ids, WHOLE, end), network.state(ids, so_far, start)
+            target, current = (torch.linalg.vector_norm(state.float(), dim=-1)[:, 1:] for state in states)
+            ratios.append(target / current.clamp(min=1e-12))
         scales[start] = float(torch.cat(ratios).mean())
     return Healing({}, windows.ids.size, scales)
 
@@ -161,11 +143,9 @@ def fit_healing(
         block = start - 1
         healed_so_far = Variant(blocks=frozenset(removed), healed=dict(matrices))
         equations = [_NormalEquations(network.model.hidden_size, device) for _ in range(2)]
-        with network.hooked():
-            for window in range(len(windows.ids)):
-                ids = torch.from_numpy(windows.ids[window : window + 1]).to(device)
-                equations[window % HELD_BACK == HELD_BACK - 1].add(*_states(network, ids, healed_so_far, block, end))
-                report((gap + (window + 1) / len(windows.ids)) / len(gaps))
+        each = _each_window(network, windows, lambda done, gap=gap: report((gap + done) / len(gaps)))
+        for window, ids in enumerate(each):
+            equations[window % HELD_BACK == HELD_BACK - 1].add(*_states(network, ids, healed_so_far, block, end))
         fitted, held_back = equations
         # Too few windows: none was held back to choose by.
         penalty = min(PENALTIES, key=lambda p: held_back.error(fitted.solve(p))) if held_back.n else PENALTIES[3]
@@ -176,17 +156,22 @@ def fit_healing(
     return Healing({block: m.cpu().numpy() for block, m in matrices.items()}, windows.ids.size)
 
 
+def _each_window(network: Network, windows: TokenWindows, report: ReportShare) -> Iterator[Tensor]:
+    """The token ids of each window, (1, n_tokens), to be passed through the network meanwhile."""
+    with network.hooked():
+        for window in range(len(windows.ids)):
+            yield network.ids(windows, window, window + 1)
+            report((window + 1) / len(windows.ids))
+
+
 def _states(network: Network, ids: Tensor, variant: Variant, block: int, end: int) -> tuple[Tensor, Tensor]:
     """Weighted output of the MLP before a gap, and weighted error of the state after it; both (n_tokens, hidden_size)."""
-    target, current = States(frozenset({end})), States(frozenset({block + 1}))
     sublayers: dict[tuple[str, int], Tensor] = {}
-    network.states_only(ids, WHOLE, target)
-    network.states_only(ids, variant, current, sublayers=sublayers)
-    target_state = target.states[end].flatten(0, 1).float()
-    current_state = current.states[block + 1].flatten(0, 1).float()
-    added = sublayers[MLP, block].reshape(current_state.shape).float()
-    weight = 1 / torch.linalg.vector_norm(target_state, dim=1, keepdim=True).clamp(min=1e-12)
-    return added * weight, (target_state - current_state) * weight
+    target = network.state(ids, WHOLE, end).flatten(0, 1).float()
+    current = network.state(ids, variant, block + 1, sublayers=sublayers).flatten(0, 1).float()
+    added = sublayers[MLP, block].reshape(current.shape).float()
+    weight = 1 / torch.linalg.vector_norm(target, dim=1, keepdim=True).clamp(min=1e-12)
+    return added * weight, (target - current) * weight
 
 
 class _NormalEquations:
@@ -277,20 +262,19 @@ PROMPT_TOKENS, NEW_TOKENS = 256, 16
 CARD = "README.md"
 
 
-def kept_blocks(n_blocks: int, removed: Collection[int]) -> list[int]:
-    """Numbers of the blocks that stay, in their order."""
-    return [index for index in range(n_blocks) if index not in removed]
+def new_numbers(n_blocks: int, removed: Collection[int]) -> dict[int, int]:
+    """Number of each block that stays -> its number then, in their order."""
+    return {old: new for new, old in enumerate(index for index in range(n_blocks) if index not in removed)}
 
 
 def shorten_config(config: Any, n_blocks: int, removed: Collection[int]) -> Any:
     """The configuration of the network without these blocks; lists with an entry for each block are cut with them."""
-    kept = kept_blocks(n_blocks, removed)
-    new_number = {old: new for new, old in enumerate(kept)}
+    kept = new_numbers(n_blocks, removed)
     settings = config.to_dict()
     changed: dict[str, Any] = {}
     for name, value in settings.items():
         if name in INDEX_LISTS and isinstance(value, (list, tuple)):
-            changed[name] = [new_number[index] for index in value if index in new_number]
+            changed[name] = [kept[index] for index in value if index in kept]
         elif name in FIRST_BLOCKS and isinstance(value, int):
             changed[name] = sum(index < value for index in kept)
         elif isinstance(value, (list, tuple)) and len(value) == n_blocks and name not in NO_LAYERS:
@@ -312,21 +296,20 @@ def delete_blocks(model: OpenModel, removed: Collection[int], replaced: Mapping[
     module = model.module
     config = shorten_config(module.config, model.n_layers, removed)
     prefix = next(f"{name}." for name, part in module.named_modules() if part is model.layers)  # `model.layers.`
-    kept = kept_blocks(model.n_layers, removed)
-    new_number = {old: new for new, old in enumerate(kept)}
+    kept = new_numbers(model.n_layers, removed)
     try:
         with torch.device("meta"):
             new = type(module)(config)
         new.to(next(module.parameters()).dtype)
-        parameters = _renumbered(module.state_dict() | dict(replaced or {}), prefix, new_number)
+        parameters = _renumbered(module.state_dict() | dict(replaced or {}), prefix, kept)
         new.load_state_dict(parameters, strict=True, assign=True)
-        _take_buffers(new, _renumbered(dict(module.named_buffers()), prefix, new_number))
+        _take_buffers(new, _renumbered(dict(module.named_buffers()), prefix, kept))
     except (RuntimeError, ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
         reason = " ".join(str(error).split())[:200].rstrip(".")
         raise ModelError(
             "{model} without blocks {removed} cannot be built from its configuration ({reason}).",
             model=model.row.model_id,
-            removed=_listed(removed),
+            removed=sorted(removed),
             reason=reason,
         ) from error
     new.tie_weights()
@@ -348,7 +331,7 @@ def require_same(model: OpenModel, network: Network, new: Any, removed: Collecti
         raise ModelError(
             "{model} cannot be saved without blocks {removed}: {family} treats blocks by number (logits differ by {difference:.1g}).",
             model=model.row.model_id,
-            removed=_listed(removed),
+            removed=sorted(removed),
             family=model.row.family,
             difference=difference,
         )
@@ -373,10 +356,6 @@ def _take_buffers(new: nn.Module, buffers: Mapping[str, Tensor]) -> None:
         if buffer.device.type == "meta":
             owner, _, key = name.rpartition(".")
             new.get_submodule(owner)._buffers[key] = buffers[name]
-
-
-def _listed(blocks: Collection[int]) -> str:
-    return ", ".join(map(str, sorted(blocks)))
 
 
 # --- footprint -------------------------------------------------------------------------------------------------------
@@ -422,7 +401,7 @@ def footprints(modules: Sequence[Any], prompt: Tensor) -> list[Footprint]:
 def _generate(module: Any, prompt: Tensor, n_new: int) -> float:
     """Seconds to read the prompt and write n_new tokens greedily."""
     started = time.perf_counter()
-    with redirect_stderr(open(os.devnull, "w", encoding="utf-8")):
+    with redirect_stderr(StringIO()):
         module.generate(
             prompt,
             attention_mask=torch.ones_like(prompt),
@@ -485,7 +464,7 @@ def save_network(new: Any, tokenizer: Any, folder: Path, card: str, plan_id: str
     with writing(folder), temporary_folder(_purpose(plan_id), folder.absolute().parent) as temporary:
         saved = temporary / folder.name
         saved.mkdir()
-        with redirect_stderr(open(os.devnull, "w", encoding="utf-8")):
+        with redirect_stderr(StringIO()):
             new.save_pretrained(saved, safe_serialization=True)
             tokenizer.save_pretrained(saved)
         (saved / CARD).write_text(card, encoding="utf-8")

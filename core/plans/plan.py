@@ -65,6 +65,7 @@ from core.plans.setup import (
     SUBLAYER_WINDOWS,
     TYPOS,
     WINDOW_LENGTHS,
+    AbilityPrice,
     PlanSetup,
     StepRunner,
     first_windows,
@@ -116,7 +117,7 @@ class _Planner:
         model = load_network(self.blueprint, self.scratch if memory.on_demand else None, self.progress, memory.spread)
         network = Network(replace(model, batch=memory.batch))
         if not model.units:
-            network.find_sublayers(torch.from_numpy(self.search_windows.ids[:1]).to(model.device))
+            network.find_sublayers(network.ids(self.search_windows))
             return network
         _log.warning(
             Sentence(
@@ -130,7 +131,7 @@ class _Planner:
     @property
     def first_window(self) -> torch.Tensor:
         """A short text to try the network on, (1, n_tokens)."""
-        return torch.from_numpy(self.search_windows.ids[:1]).to(self.network.model.device)
+        return self.network.ids(self.search_windows)
 
     @cached_property
     def pricer(self) -> Pricer:
@@ -182,13 +183,19 @@ class _Planner:
         comparison = self._compare_with_random(chosen)
         self._price_sublayers()
         self._price_rounding(verified.whole)
-        healed, why_not_healed = self._heal(chosen)
+        repair = self._fit_healing("heal", chosen.blocks) if self.config.heal else None
+        healed = repair if isinstance(repair, Healing) else None
         if healed:
             price, healed = self._price_healed(chosen, healed, price)
+        elif repair:
+            self.record.add_reasons("not_healed")
         self._repair_one_block(search, chosen)
-        self._price_harder_texts(chosen, healed)
-        self._price_probes(chosen, healed)
-        task = self._price_task(chosen, healed)
+        variants = [without_blocks(chosen.blocks)]  # the plan unhealed, then healed if it is
+        if healed:
+            variants.append(healed.variant(chosen.blocks, self.network))
+        self._price_harder_texts(chosen, variants)
+        self._price_probes(chosen, variants)
+        task = self._price_task(chosen, variants)
         self._recommend(price, comparison, task)
         if self.config.directions:
             self._find_directions()
@@ -198,7 +205,7 @@ class _Planner:
             sum_of_singles=sum_of_singles,
             comparison=comparison,
             footprints=self._measure_footprints(chosen),
-            healing=why_not_healed,
+            healing=repair if isinstance(repair, str) else None,
             is_healed=healed is not None,
         )
         return self._save(plan, healed) if self.config.save_model else plan
@@ -257,7 +264,6 @@ class _Planner:
         """Price the removal of each single attention and each single MLP."""
         singles = candidates.sublayer_singles(self.network)
         if not singles:
-            self.steps.skip("sublayers")
             self.record.add_reasons("streamed" if self.network.model.units else "no_sublayers")
             return
         windows = first_windows(self.search_windows, SUBLAYER_WINDOWS)
@@ -269,22 +275,10 @@ class _Planner:
         """Price what else makes a model smaller: the weights of all blocks rounded to 8 bits."""
         weights = block_matrices(self.network)
         if not weights or self.blueprint.weights.gguf_file:
-            self.steps.skip("rounded")
             return
         with rounded_weights(weights):
             (rounded,) = self._price_variants("verify", "rounded", self.held_out.verification, [])
         self.record.add_rounding(whole, rounded, bytes_saved(weights))
-
-    def _heal(self, chosen: Candidate) -> tuple[Healing | None, str | None]:
-        """The repair of the plan, or the reason why there is none."""
-        if not self.config.heal:
-            return None, None
-        fitted = self._fit_healing("heal", chosen.blocks)
-        if isinstance(fitted, Healing):
-            return fitted, None
-        self.steps.skip("healed")
-        self.record.add_reasons("not_healed")
-        return None, fitted
 
     def _fit_healing(self, step: str, blocks: Sequence[int]) -> Healing | str:
         """The repair of a set of blocks, or the reason why there is none."""
@@ -294,7 +288,6 @@ class _Planner:
         if reason == "norm_between":
             reason = why_no_scales(self.network, self.first_window)
         if reason:
-            self.steps.skip(step)
             return reason
         fitted: Healing = self.steps.run("heal", step, lambda report: fit(self.network, selection, blocks, report))
         return fitted
@@ -303,11 +296,9 @@ class _Planner:
         """Price the block that is cheapest alone, repaired: before it is said that none can go, whatever was asked."""
         blocks = search.path[0].blocks if search.path else ()
         is_plan = self.config.heal and blocks == chosen.blocks
-        fitted = self._fit_healing("heal-one", blocks) if blocks and not is_plan else ""
-        if isinstance(fitted, str):
-            self.steps.skip("heal-one", "healed-one")
-            return
-        self.record.add_price("path", HELD_OUT, self._price_repair("healed-one", blocks, fitted), is_healed=True)
+        fitted = self._fit_healing("heal-one", blocks) if blocks and not is_plan else None
+        if isinstance(fitted, Healing):
+            self.record.add_price("path", HELD_OUT, self._price_repair("healed-one", blocks, fitted), is_healed=True)
 
     def _price_repair(self, step: str, blocks: tuple[int, ...], healing: Healing) -> Price:
         variants = [healing.variant(blocks, self.network)]
@@ -324,9 +315,8 @@ class _Planner:
         self.record.add_reasons("healed_not_better")
         return unhealed, None
 
-    def _price_harder_texts(self, chosen: Candidate, healed: Healing | None) -> None:
+    def _price_harder_texts(self, chosen: Candidate, variants: Sequence[Variant]) -> None:
         """Price the plan, unhealed and healed, on typos, another domain and another language."""
-        variants = self._final_variants(chosen, healed)
         for name, builtin in harder_texts(self.corpus).items():
             text = open_corpus(builtin) if builtin else with_typos(self.held_out.verification_corpus, self.config.seed)
             try:
@@ -340,7 +330,6 @@ class _Planner:
                     self.blueprint.weights.name,
                 )
             except CorpusError:  # too short for this tokenizer
-                self.steps.skip(f"text-{name}")
                 continue
             whole, *each = self._price_variants("verify", f"text-{name}", windows, variants)
             bits = float(whole.loss.sum()) / math.log(2) / max(1, windows.n_bytes)
@@ -352,85 +341,66 @@ class _Planner:
                 price = Price(chosen.blocks, whole, scores)
                 self.record.add_price(chosen.rule, name, price, is_chosen=True, is_healed=is_healed, corpus=source)
 
-    def _price_probes(self, chosen: Candidate, healed: Healing | None) -> None:
+    def _price_probes(self, chosen: Candidate, variants: Sequence[Variant]) -> None:
         """Price the plan, unhealed and healed, on copying, brackets and sums."""
-        variants = self._final_variants(chosen, healed)
         for kind in PROBES:
             questions = probe(kind, self.blueprint.tokenizer, self.config.seed, self.network.model.context)
             if questions is None:
-                self.steps.skip(f"probe-{kind}")
                 continue
-            all_scores = self._price_variants("verify", f"probe-{kind}", questions, variants)
-            baseline_exact, *variants_exact = [(scores.hits == scores.n_targets).astype(float) for scores in all_scores]
-            if baseline_exact.mean() < ROOM:
-                self.record.add_reasons(f"no_room_{kind}")
-            for is_healed, exact in zip((False, True), variants_exact, strict=False):
-                self.record.add_row(
-                    chosen.rule,
-                    chosen.blocks,
-                    kind,
-                    "exact_match",
-                    before=float(baseline_exact.mean()),
-                    after=float(exact.mean()),
-                    difference=share_difference(baseline_exact, exact),
-                    is_chosen=True,
-                    is_healed=is_healed,
-                )
-            self._require_half(kind, float(baseline_exact.mean()), float(variants_exact[-1].mean()))
+            scored = self._price_variants("verify", f"probe-{kind}", questions, variants)
+            before, *after = [(scores.hits == scores.n_targets).astype(float) for scores in scored]
+            share = float(before.mean())
+            for number, exact in enumerate(after):
+                difference = share_difference(before, exact)
+                price = AbilityPrice("exact_match", share, float(exact.mean()), difference, has_room=share >= ROOM)
+                self._add_ability(kind, chosen, price, is_healed=number > 0, is_final=exact is after[-1])
 
-    def _require_half(self, ability: str, before: float, after: float, chance: float = 0.0) -> None:
-        """A plan after which an ability is less than half of what it was above chance is not recommended."""
-        if f"no_room_{ability}" not in self.record.reasons and is_lost(before, after, chance):
+    def _add_ability(
+        self, ability: str, chosen: Candidate, price: AbilityPrice, *, is_healed: bool, is_final: bool = True
+    ) -> None:
+        """Add a row; a plan after which an ability is less than half of what it was above chance is not recommended."""
+        if not price.has_room:
+            self.record.add_reasons(f"no_room_{ability}")
+        elif is_final and price.measure != "loss" and is_lost(price.before, price.after, price.chance):
             self.record.add_reasons(f"falls_{ability}")
+        self.record.add_row(
+            chosen.rule,
+            chosen.blocks,
+            ability,
+            price.measure,
+            before=price.before,
+            after=price.after,
+            difference=price.difference,
+            is_chosen=True,
+            is_healed=is_healed,
+        )
 
-    def _final_variants(self, chosen: Candidate, healed: Healing | None) -> list[Variant]:
-        """The plan unhealed, then healed if it is."""
-        variants = [without_blocks(chosen.blocks)]
-        return [*variants, healed.variant(chosen.blocks, self.network)] if healed else variants
-
-    def _price_task(self, chosen: Candidate, healed: Healing | None) -> Difference | None:
+    def _price_task(self, chosen: Candidate, variants: Sequence[Variant]) -> Difference | None:
         """The cost of the final plan, healed or not, on the user's own task, paired by row."""
         task = self.task
         if task is None:
             return None
 
         def make(report: ReportShare) -> list[Scores]:
-            final = self._final_variants(chosen, healed)[-1]
             of_parts: list[list[Scores]] = []
             for windows in task.parts:
-                of_parts.append(Pricer(self.network, windows, keep=False).scores([final]))
+                of_parts.append(Pricer(self.network, windows, keep=False).scores(variants[-1:]))
                 report(len(of_parts) / len(task.parts))
             return [task.in_order(scores) for scores in zip(*of_parts, strict=True)]
 
         price = task.price(*self.steps.run("verify", "task", make))
-        if not price.has_room:
-            self.record.add_reasons("no_room_task")
-        if price.measure == "accuracy":
-            self._require_half("task", price.before, price.after, price.chance)
-        self.record.add_row(
-            chosen.rule,
-            chosen.blocks,
-            "task",
-            price.measure,
-            before=price.before,
-            after=price.after,
-            difference=price.difference,
-            is_chosen=True,
-            is_healed=healed is not None,
-        )
+        self._add_ability("task", chosen, price, is_healed=len(variants) > 1)
         return price.difference
 
     def _measure_footprints(self, chosen: Candidate) -> list[Footprint] | None:
         """Memory and speed before and after; None if the smaller network cannot be built, or memory is short."""
         model = self.network.model
         if model.units:
-            self.steps.skip("footprint")
             return None
         try:
             new = delete_blocks(model, chosen.blocks)
         except ModelError as error:
             _log.warning(Sentence("What the plan saves in time is not measured: {reason}", reason=error))
-            self.steps.skip("footprint")
             return None
         prompt = timing_prompt(model, self.held_out.verification)
         return self.steps.run("save", "footprint", lambda report: footprints([model.module, new], prompt))
@@ -455,11 +425,10 @@ class _Planner:
         components: dict[int, candidates.Components] = {}
         if not all(self.steps.is_done(search.step) for search in searches):
             layers = {search.layer for search in searches}
-            single = [layer for layer in layers if layer is not None]
-            wanted = range(self.network.n_blocks + 1) if None in layers else sorted(single)
+            everywhere = range(self.network.n_blocks + 1)
+            wanted = [layer for layer in everywhere if layer in layers or None in layers]
             with self.steps.track("directions", "components") as report:
                 components = candidates.principal_components(self.network, selection, wanted, report)
-        self.steps.skip("components")
         pricers: dict[str, Pricer] = {}
         for search in searches:
             pricer = pricers.setdefault(search.text, Pricer(self.network, search.windows))
@@ -542,7 +511,7 @@ class Search:
         ]
         _greedy, *others = (one.blocks for one in candidates.distinct_sets(proposed))
         prices = {price.blocks: price for price in (greedy, *self._price("rules", others))}
-        exchanged = self._exchange(candidates.cheapest(list(prices.values())), pool, costs, prices)
+        exchanged = self._exchange(min(prices.values(), key=candidates.cost_order), pool, costs, prices)
         if exchanged.blocks not in prices:
             proposed.insert(1, Candidate("exchange", exchanged.blocks))
             prices[exchanged.blocks] = exchanged
@@ -561,18 +530,18 @@ class Search:
     def _search_path(self, alone: list[Price], pool: list[int]) -> list[Price]:
         """The greedy path: the cheapest single block, then with each further block."""
         path = [alone[pool[0]]]
-        names = [f"step-{size}" for size in range(1, self.setup.most_removed)]
-        for name in names:
+        for size in range(1, self.setup.most_removed):
             # A set that surely costs more than any budget that has a name says all there is to say.
             dearest = max(PUBLISHED_FIFTH, text_budget(self.setup.config))
             if self.setup.config.blocks is None and path[-1].increase.lower > dearest:
                 break
             path.append(
                 self.steps.run(
-                    "choose", name, lambda report: candidates.next_step(self.pricer(), path[-1].blocks, pool, report)
+                    "choose",
+                    f"step-{size}",
+                    lambda report: candidates.next_step(self.pricer(), path[-1].blocks, pool, report),
                 )
             )
-        self.steps.skip(*names)
         return path
 
     def _choose_size(self, path: list[Price]) -> int:
@@ -586,14 +555,13 @@ class Search:
         self, best: Price, pool: list[int], costs: Sequence[float], priced: Collection[tuple[int, ...]]
     ) -> Price:
         """A (1 + lambda) search: rounds of single-block exchanges, until no set is left to try or the limit is reached."""
-        names = [f"round-{number}" for number in range(candidates.MOST_ROUNDS if len(best.blocks) > 1 else 0)]
         tried_sets = {*priced}
-        for name in names:
+        for number in range(candidates.MOST_ROUNDS if len(best.blocks) > 1 else 0):
             exchanges = candidates.list_exchanges(best.blocks, pool, costs)
             offspring = [blocks for blocks in exchanges if blocks not in tried_sets][: candidates.OFFSPRING]
             if not offspring:
                 break
             tried_sets |= {*offspring}
-            best = candidates.cheapest([best, *self._price(name, offspring, best.blocks)])
-        self.steps.skip(*names)
+            tried = self._price(f"round-{number}", offspring, best.blocks)
+            best = min([best, *tried], key=candidates.cost_order)
         return best

@@ -136,9 +136,8 @@ class PlanRecord:
         n_blocks = len(similarity.influence)
         for measure, table in (("angle", similarity.angle), ("last_angle", similarity.last_angle)):
             for length in range(1, n_blocks // 2 + 1):
-                for start in range(n_blocks - length + 1):
-                    blocks = range(start, start + length)
-                    self.add_row("stretch", blocks, SELECTION, measure, after=float(table[start, start + length]))
+                for start, value in enumerate(table.diagonal(length).tolist()):
+                    self.add_row("stretch", range(start, start + length), SELECTION, measure, after=value)
 
     def add_directions(self, layer: int | None, text: str, projected: Sequence[Projected]) -> None:
         """Add rows for the projections of a layer, or of all together."""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
-from itertools import pairwise, product
+from itertools import groupby, pairwise, product
 from pathlib import Path
 from typing import Any
 
@@ -107,40 +107,44 @@ class PlanSetup:
 
     @cached_property
     def _work(self) -> dict[str, tuple[float, float, int]]:
-        """Step -> the tokens that it reads, in how many passes of the whole network, and by how many variants beside."""
+        """Step -> the tokens that it reads, in how many passes of the whole network, and by how many variants beside; in the
+        order of the flow."""
         config, n_blocks, most_removed = self.config, self.n_blocks, self.most_removed
         window_tokens, search = self.held_out.n_tokens, self.search_windows.ids.size
         selection, held_out = self.held_out.selection.ids.size, self.held_out.verification.ids.size
-        work: dict[str, tuple[float, float, int]] = {"similarity": (search, 1, 0), "rules": (search, 0, 7)}
+        work: dict[str, tuple[float, float, int]] = {"similarity": (search, 1, 0)}
+        rounds = range(0)
         if not config.remove:
             pool = len(candidates.shortlist(range(n_blocks), most_removed))
             work["singles"] = search, 1, n_blocks
             work |= {f"step-{k}": (search, 0, 2 + pool - k) for k in range(1, most_removed)}
             rounds = range(candidates.MOST_ROUNDS if most_removed > 1 else 0)
-            work |= {f"round-{k}": (search, 0, 2 + candidates.OFFSPRING) for k in rounds}
+        work["rules"] = search, 0, 7
+        work |= {f"round-{k}": (search, 0, 2 + candidates.OFFSPRING) for k in rounds}
         if config.is_verified:
             n_changed = 2.0 if config.heal else 1.0
             work["held_out"] = held_out, 1, most_removed + 5
             work["random"] = RANDOM_WINDOWS * window_tokens, 1, candidates.N_RANDOM + 1
+            if not self.memory.on_demand:
+                work["sublayers"] = SUBLAYER_WINDOWS * window_tokens, 1, 2 * n_blocks
+                work["rounded"] = held_out, 1.5, 0
+            if config.heal:
+                work |= {"heal": (selection, 2 * min(most_removed, 3), 0), "healed": (held_out, 2, 0)}
+            if not config.remove:
+                work |= {"heal-one": (selection, 2, 0), "healed-one": (held_out, 2, 0)}
             texts = harder_texts(self.corpus)
             work |= {f"text-{name}": (OTHER_WINDOWS * window_tokens, 1 + n_changed, 0) for name in texts}
             work |= {f"probe-{kind}": (QUESTIONS * 80, 1 + n_changed, 0) for kind in PROBES}
-            if not self.memory.on_demand:
-                work["sublayers"] = SUBLAYER_WINDOWS * window_tokens, 1, 2 * n_blocks
-                work["footprint"] = healing.PROMPT_TOKENS, 16, 0
-                work["rounded"] = held_out, 1.5, 0
-            if not config.remove:
-                work |= {"heal-one": (selection, 2, 0), "healed-one": (held_out, 2, 0)}
         if self.task:
             work["task"] = self.task.n_tokens, 2, 0
-        if config.heal:
-            work |= {"heal": (selection, 2 * min(most_removed, 3), 0), "healed": (held_out, 2, 0)}
-        if config.save_model:
-            work["save"] = held_out, 2, 0
         if config.directions:
             work["components"] = selection, 2, 0
             for part in self.direction_searches:
                 work[part.step] = part.windows.ids.size, candidates.RANKS * candidates.SHARE_OF_PASS, 0
+        if config.is_verified and not self.memory.on_demand:
+            work["footprint"] = healing.PROMPT_TOKENS, 16, 0
+        if config.save_model:
+            work["save"] = held_out, 2, 0
         return work
 
     def costs(self) -> dict[str, float]:
@@ -220,17 +224,20 @@ STEP_RECORDS: dict[str, type] = {
 
 
 class StepRunner:
-    """Runs each step once, across restarts of the process, and reports progress, in the unit of `costs`."""
+    """Runs each step once, across restarts of the process, and reports progress, in the unit of `costs`.
+
+    A step that is not run before a later one is not needed, and its cost is dropped.
+    """
 
     def __init__(self, checkpoint: Checkpoint, costs: dict[str, float], progress: ProgressCallback) -> None:
-        """`costs`: expected tokens of each step, by name."""
+        """`costs`: expected tokens of each step, by name, in the order of the flow."""
         self._checkpoint, self._remaining_costs, self._progress, self._done = checkpoint, costs, progress, 0.0
 
     def run(self, phase: str, name: str, compute: Callable[[ReportShare], Any]) -> Any:
         """The result of a step, from disk or from `compute`, which reports the share that is done."""
         stored = self._checkpoint.step(name, STEP_RECORDS)
         if stored is not None:
-            self.skip(name)
+            self._reach(name)
             return stored
         with self.track(phase, name) as report:
             result = compute(report)
@@ -244,7 +251,7 @@ class StepRunner:
     @contextmanager
     def track(self, phase: str, name: str) -> Iterator[ReportShare]:
         """Report the progress of work whose result is not stored."""
-        cost = self._remaining_costs.pop(name, 0.0)
+        cost = self._reach(name)
         total = round(self._done + cost + sum(self._remaining_costs.values()))
 
         def report(share: float) -> None:
@@ -254,10 +261,12 @@ class StepRunner:
         yield report
         self._done += cost
 
-    def skip(self, *names: str) -> None:
-        """Drop the cost of steps that are already done, or not needed."""
-        for name in names:
-            self._remaining_costs.pop(name, None)
+    def _reach(self, name: str) -> float:
+        """The cost of a step, which is left out of what remains, as are those before it."""
+        before = [*self._remaining_costs]
+        for earlier in before[: before.index(name)] if name in before else ():
+            del self._remaining_costs[earlier]
+        return self._remaining_costs.pop(name, 0.0)
 
 
 def open_checkpoint(setup: PlanSetup, scratch: Path) -> Checkpoint:
@@ -357,13 +366,10 @@ def with_typos(corpus: Corpus, seed: int) -> Corpus:
 
 def _mistyped(text: str, generator: Any) -> str:
     letters = list(text)
-    starts = [i for i in range(len(text) - 2) if text[i : i + 3].isalpha() and (i == 0 or not text[i - 1].isalpha())]
-    for start in starts:
-        if generator.random() < TYPO_SHARE:
-            end = start
-            while end < len(text) and text[end].isalpha():
-                end += 1
-            position = int(generator.integers(start, end - 1))
+    for is_word, group in groupby(range(len(text)), lambda place: text[place].isalpha()):
+        word = list(group)
+        if is_word and len(word) > 2 and generator.random() < TYPO_SHARE:
+            position = int(generator.integers(word[0], word[-1]))
             letters[position], letters[position + 1] = letters[position + 1], letters[position]
     return "".join(letters)
 
@@ -434,15 +440,15 @@ PART = 64
 
 
 @dataclass(frozen=True)
-class TaskPrice:
-    """Metric of a task before and after a change, paired by row."""
+class AbilityPrice:
+    """Metric of a task, or of a probe, before and after a change, paired by row."""
 
     measure: str
     before: float
     after: float
     difference: Difference
     has_room: bool
-    """Whether the whole model does better than chance, so that a loss is visible."""
+    """Whether the whole model does so much better than chance that a loss is visible."""
     chance: float = 0.0
 
 
@@ -495,7 +501,7 @@ class UserTask:
         rows = self._rows[:DIRECTION_ROWS]
         return [self._tokenized[i].sequences[questions[i].answer if questions else 0] for i in rows]
 
-    def price(self, before: Scores, after: Scores) -> TaskPrice:
+    def price(self, before: Scores, after: Scores) -> AbilityPrice:
         """The task's loss or accuracy from the scores of `in_order`, before and after a change."""
         bounds = list(pairwise(np.cumsum([0, *(len(self._tokenized[i].sequences) for i in self._rows)])))
         losses = [[scores.loss[start:stop] for start, stop in bounds] for scores in (before, after)]
@@ -504,7 +510,7 @@ class UserTask:
             sums = [np.array([row.sum() for row in rows]) for rows in losses]
             mean_before, mean_after = (float(row_sums.sum() / counts.sum()) for row_sums in sums)  # as their difference
             difference = mean_difference(sums[1] - sums[0], counts, self.task.groups[self._rows])
-            return TaskPrice("loss", mean_before, mean_after, difference, True)
+            return AbilityPrice("loss", mean_before, mean_after, difference, True)
         questions = [self.task.questions[i] for i in self._rows]
         correct = [
             np.asarray(metrics_of_choices(questions, [-choices for choices in rows])[0].values) for rows in losses
@@ -514,4 +520,4 @@ class UserTask:
         has_room = share_limits(correct[0], groups)[0] > chance
         mean_before, mean_after = (float(values.mean()) for values in correct)
         difference = share_difference(correct[0], correct[1], groups)
-        return TaskPrice("accuracy", mean_before, mean_after, difference, has_room, chance)
+        return AbilityPrice("accuracy", mean_before, mean_after, difference, has_room, chance)

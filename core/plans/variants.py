@@ -25,6 +25,7 @@ from core.models.stacks import blocks_replaced, form_of, in_form, input_state, o
 from core.texts.sample import TokenWindows
 
 ATTENTION, MLP = "attention", "mlp"
+"""Kinds of sublayers, and the fields of a variant that leave them out."""
 EXACT, ROUNDED = 1e-4, 0.05
 """Largest difference, relative to the largest number of a state, that rounding may cause in single and in half precision."""
 
@@ -149,6 +150,16 @@ class Network:
         """Logits of a variant: ids (n_batch, n_tokens) -> (n_batch, n_tokens, n_vocabulary); `how`: fields of `_Pass`."""
         return self._run(ids, _Pass(variant, **how)).logits
 
+    def ids(self, windows: TokenWindows, start: int = 0, stop: int = 1) -> Tensor:
+        """The token ids of some windows, by default the first, on the network's device; (n_batch, n_tokens)"""
+        return torch.from_numpy(windows.ids[start:stop]).to(self.model.device)
+
+    def state(self, ids: Tensor, variant: Variant, layer: int, **how: Any) -> Tensor:
+        """The state of one layer: ids (n_batch, n_tokens) -> (n_batch, n_tokens, hidden_size)"""
+        keep = States(frozenset({layer}))
+        self.states_only(ids, variant, keep, **how)
+        return keep.states[layer]
+
     def states_only(self, ids: Tensor, variant: Variant, keep: States, **how: Any) -> None:
         """As `logits`, but only up to the last layer that `keep` requests, without the output head."""
         with suppress(_LastLayerReached):
@@ -183,15 +194,8 @@ class Network:
                 if step.start == self.n_blocks and index == self.n_blocks - 1 and step.before is not None:
                     return self._last(index, step, self._in_form(index, step.before.states[self.n_blocks]))
                 return self._in_form(index, input_)
-            state = input_
-            if step.before is not None and index == step.start:
-                state = step.before.states[index]
-            if step.keep is not None and index in step.keep.requested:
-                step.keep.states[index] = state
-            if index == step.last:
-                raise _LastLayerReached
-            if index in step.variant.projected:
-                state = step.variant.projected[index](state)
+            given = input_ if step.before is None or index != step.start else step.before.states[index]
+            state = self._pass_layer(step, index, given)
             if index in step.variant.blocks:
                 return self._last(index, step, self._in_form(index, state))
             if state is not input_:
@@ -207,14 +211,16 @@ class Network:
         """The output of a block; that of the last block is a layer, too, which may be kept or projected."""
         if index != self.n_blocks - 1:
             return output
-        if step.keep is not None and self.n_blocks in step.keep.requested:
-            step.keep.states[self.n_blocks] = output_state(output)
-        if self.n_blocks == step.last:
+        state = self._pass_layer(step, self.n_blocks, given := output_state(output))
+        return output if state is given else _with_state(output, state)
+
+    def _pass_layer(self, step: _Pass, layer: int, state: Tensor) -> Tensor:
+        """What goes on of the state of a layer, where it is kept or projected, or the pass ends."""
+        if step.keep is not None and layer in step.keep.requested:
+            step.keep.states[layer] = state
+        if layer == step.last:
             raise _LastLayerReached
-        if self.n_blocks in step.variant.projected:
-            state = step.variant.projected[self.n_blocks](output_state(output))
-            return (state, *output[1:]) if isinstance(output, tuple) else state
-        return output
+        return step.variant.projected[layer](state) if layer in step.variant.projected else state
 
     def _in_form(self, index: int, state: Tensor) -> Any:
         """The state as the block itself would return it, or as another block has."""
@@ -227,11 +233,10 @@ class Network:
             step = self._passes.get(getcurrent())
             if step is None:
                 return None
-            left_out = step.variant.attention if kind == ATTENTION else step.variant.mlp
             contribution = output_state(output)
             if step.sublayers is not None:
                 step.sublayers[kind, index] = contribution
-            if index in left_out:
+            if index in getattr(step.variant, kind):
                 changed = torch.zeros_like(contribution)
             elif kind == MLP and index in step.variant.healed:
                 changed = (contribution.float() @ step.variant.healed[index]).to(contribution.dtype)
@@ -240,7 +245,7 @@ class Network:
                 changed = product(module, arguments[0], weight, bias)
             else:
                 return None
-            return (changed, *output[1:]) if isinstance(output, tuple) else changed
+            return _with_state(output, changed)
 
         return hook
 
@@ -305,14 +310,18 @@ class Network:
         return None
 
 
+def _with_state(output: Any, state: Tensor) -> Any:
+    """What a module returned, with another state."""
+    return (state, *output[1:]) if isinstance(output, tuple) else state
+
+
 def layer_states(network: Network, windows: TokenWindows, layers: Collection[int]) -> Iterator[dict[int, Tensor]]:
     """The states of these layers of the whole network, batch by batch: layer -> (n_batch, n_tokens, hidden_size)."""
-    batch, device = network.model.batch, network.model.device
+    batch = network.model.batch
     with network.hooked():
         for start in range(0, len(windows.ids), batch):
             keep = States(frozenset(layers))
-            ids = torch.from_numpy(windows.ids[start : start + batch]).to(device)
-            run = partial(network.states_only, ids, WHOLE, keep)
+            run = partial(network.states_only, network.ids(windows, start, start + batch), WHOLE, keep)
             run_together(network.model.units, [run])  # streams weights if needed
             yield keep.states
 

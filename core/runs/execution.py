@@ -129,8 +129,9 @@ def _measure(job: Job[RunConfig], warehouse: Warehouse, report: ProgressReporter
     from core.measure.layers import LayerWorkers
     from core.measure.plan import open_setup
 
+    result = {"run_id": job.job_id, "waits": "", "failed": (), "was_known": False}
     if is_parcel(warehouse.parcels / job.job_id):  # finished by an earlier process
-        return {"run_id": job.job_id, "waits": "", "failed": (), "was_known": False}
+        return result
     setup = open_setup(job.config)
     # Read before the first pass, because a warehouse that is locked between two passes must not end hours of measuring.
     stored_controls = _stored_controls(job.config, warehouse, setup)
@@ -139,7 +140,7 @@ def _measure(job: Job[RunConfig], warehouse: Warehouse, report: ProgressReporter
         None if job.again else find_same_run(warehouse, job.config, setup.protocol, identity, setup.shares_words)
     )
     if known_run:
-        return {"run_id": known_run, "waits": "", "failed": (), "was_known": True}
+        return result | {"run_id": known_run, "was_known": True}
     first_draw = _first_draw(job.config, warehouse, setup)
     missing = [control.name for control, profile in stored_controls.items() if profile is None]
     try:
@@ -149,8 +150,8 @@ def _measure(job: Job[RunConfig], warehouse: Warehouse, report: ProgressReporter
     with LayerWorkers() as workers:
         passes = _Passes(job, warehouse, setup, workers, report)
         controls, failed = passes.measure_controls(stored_controls)
-        waits = passes.measure_text(controls, tuple(failed), first_draw)
-    return {"run_id": job.job_id, "waits": waits, "failed": tuple(failed.values()), "was_known": False}
+        _, waits = passes.measure(job.config, job.job_id, report, controls, tuple(failed), first_draw)
+    return result | {"waits": waits, "failed": tuple(failed.values())}
 
 
 def _expected_seconds(
@@ -216,8 +217,7 @@ class _Passes:
                     estimators=(),
                 )
                 try:
-                    measured = self._measure(config, run_id, report, self.job.job_id)
-                    profile, _ = self._store(config, measured, [])
+                    profile, _ = self.measure(config, run_id, report)
                 except WarehouseError:
                     raise
                 except InputError as error:
@@ -227,41 +227,37 @@ class _Passes:
             profiles += [profile] if profile else []
         return profiles, failed
 
-    def measure_text(self, controls: Sequence[Profile], failed: Sequence[str], first_draw: Profile | None) -> str:
-        """Measure the text pass; returns why it could not be ingested yet, empty if it was.
+    def measure(
+        self,
+        config: RunConfig,
+        run_id: str,
+        progress: ProgressCallback,
+        controls: Sequence[Profile] = (),
+        failed: Sequence[str] = (),
+        first_draw: Profile | None = None,
+    ) -> tuple[Profile, str]:
+        """Measure and store a pass: its profile with verdicts, and why it could not be ingested yet, empty if it was.
 
-        `failed` are names of control passes, `first_draw` is the first run on another draw of the same text.
+        Of the text pass, `controls` are those that were measured, `failed` the names of the others, and `first_draw` is the
+        first run on another draw of the same text.
         """
+        from core.measure.profile import measure_profile
         from core.measure.rows import check_second_draw
 
-        profile = self._measure(self.job.config, self.job.job_id, self.progress)
-        # Only if both draws have a largest inner dimension.
-        check = check_second_draw(first_draw, judge_profile(profile)) if first_draw else None
-        if check:
-            profile = replace(profile, checks=[*profile.checks, check])
-        return self._store(self.job.config, profile, controls, failed)[1]
-
-    def _measure(
-        self, config: RunConfig, run_id: str, progress: ProgressCallback, parent_run_id: str | None = None
-    ) -> Profile:
-        from core.measure.profile import measure_profile
-
         # Not in the folder of the pass: hidden states of a user's text must not travel in a parcel.
-        checkpoint_folder = self.job.checkpoint_folder(run_id)
+        checkpoint_folder, made = self.job.checkpoint_folder(run_id), self.job.folder / run_id
         with resource_errors(config, checkpoint_folder):
             profile = measure_profile(config, run_id, checkpoint_folder, progress, self.setup, self.workers)
-        return replace(profile, run=replace(profile.run, parent_run_id=parent_run_id, pilot_id=self.job.pilot_id))
-
-    def _store(
-        self, config: RunConfig, profile: Profile, controls: Sequence[Profile], failed: Sequence[str] = ()
-    ) -> tuple[Profile, str]:
-        """The profile with its verdicts, and why it could not be ingested yet, empty if it was."""
-        run_id = profile.run.run_id
+        parent = None if run_id == self.job.job_id else self.job.job_id
+        profile = replace(profile, run=replace(profile.run, parent_run_id=parent, pilot_id=self.job.pilot_id))
+        # Only if both draws have a largest inner dimension.
+        if first_draw and (check := check_second_draw(first_draw, judge_profile(profile))):
+            profile = replace(profile, checks=[*profile.checks, check])
         profile = judge_profile(profile, controls, failed)
-        parcels.write_places(self.job.folder / run_id, asdict(config))
-        parcels.write_parcel(self.job.folder / run_id, profile)
-        folder = parcels.publish_parcel(self.warehouse.folder, self.job.folder / run_id)
-        shutil.rmtree(self.job.checkpoint_folder(run_id), ignore_errors=True)
+        parcels.write_places(made, asdict(config))
+        parcels.write_parcel(made, profile)
+        folder = parcels.publish_parcel(self.warehouse.folder, made)
+        shutil.rmtree(checkpoint_folder, ignore_errors=True)
         return profile, ingest_or_wait(self.warehouse, folder)
 
 

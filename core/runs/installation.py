@@ -40,27 +40,20 @@ QUANTISER_PACKAGES = ("bitsandbytes", "compressed-tensors")
 
 def devices() -> list[str]:
     """Names of the devices with their memory, such as `cuda:0 (NVIDIA A10, 22.1 of 23.7 GB free)`."""
-    memory = psutil.virtual_memory()
+    memory, cores = psutil.virtual_memory(), Sentence("{n} core", "{n} cores", n=os.cpu_count() or 1)
+    found = [("cpu", cores, memory.available, memory.total)]
+    for number in range(torch.cuda.device_count()):
+        found.append((f"cuda:{number}", torch.cuda.get_device_name(number), *torch.cuda.mem_get_info(number)))
     names: list[str] = [
         Sentence(
-            "cpu ({n} core, {free:.1f} of {total:.1f} GB free)",
-            "cpu ({n} cores, {free:.1f} of {total:.1f} GB free)",
-            n=os.cpu_count() or 1,
-            free=memory.available / 1e9,
-            total=memory.total / 1e9,
+            "{device} ({what}, {free:.1f} of {total:.1f} GB free)",
+            device=device,
+            what=what,
+            free=free / 1e9,
+            total=total / 1e9,
         )
+        for device, what, free, total in found
     ]
-    for number in range(torch.cuda.device_count()):
-        free, total = torch.cuda.mem_get_info(number)
-        names.append(
-            Sentence(
-                "cuda:{number} ({name}, {free:.1f} of {total:.1f} GB free)",
-                number=number,
-                name=torch.cuda.get_device_name(number),
-                free=free / 1e9,
-                total=total / 1e9,
-            )
-        )
     return names + ["mps"] * torch.backends.mps.is_available()
 
 

@@ -111,11 +111,13 @@ def run_requests(models: Sequence[str], **settings: Any) -> list[RunConfig]:
     return with_companions(RunConfig("", **settings), list(dict.fromkeys(models)))
 
 
-def with_companions(config: RunConfig, models: Sequence[str]) -> list[RunConfig]:
-    """One request for each model, with the others as companions, whether or not they are available."""
+def with_companions(
+    config: RunConfig, models: Sequence[str], readable: Collection[str] | None = None
+) -> list[RunConfig]:
+    """One request for each model, with the others as companions, or those of them whose tokenizer is `readable`."""
+    others = [name for name in dict.fromkeys(models) if readable is None or name in readable]
     return [
-        replace(config, model=model, companions=tuple(dict.fromkeys(name for name in models if name != model)))
-        for model in models
+        replace(config, model=model, companions=tuple(name for name in others if name != model)) for model in models
     ]
 
 
@@ -220,13 +222,8 @@ def with_readable_companions(config: RunConfig, models: Sequence[str], warehouse
 
     Raises InputError for a text that no model can be measured on, before models are fetched for their tokenizers.
     """
-    if len(set(models)) < 2:
-        return with_companions(config, models)
-    readable = readable_models(list(dict.fromkeys(models)), [config], warehouse)
-    return [
-        replace(request, companions=tuple(name for name in request.companions if name in readable))
-        for request in with_companions(config, models)
-    ]
+    asked = list(dict.fromkeys(models))
+    return with_companions(config, models, readable_models(asked, [config], warehouse) if asked[1:] else None)
 
 
 def readable_models(models: list[str], texts: Sequence[RunConfig], warehouse: Warehouse) -> list[str]:
@@ -432,10 +429,7 @@ def rerun_request(warehouse: Warehouse, record: Run) -> Rerun:
             version=record.code_version,
         ) from error
     pinned = with_labels_hash(replace(config, model=_pinned_model(config.model, record)))
-    changed = [*_changes(pinned, record)]
-    if pinned.labels_sha256 != config.labels_sha256:
-        changed.append(Sentence("The labelled texts in {file} have changed since.", file=str(pinned.labels)))
-    return Rerun(pinned, tuple(changed))
+    return Rerun(pinned, tuple(_changes(pinned, config.labels_sha256, record)))
 
 
 def _pinned_model(model: str, record: Run) -> str:
@@ -444,21 +438,12 @@ def _pinned_model(model: str, record: Run) -> str:
     return model if is_local else f"{record.reference}@{record.revision}"
 
 
-def _changes(config: RunConfig, record: Run) -> Iterator[str]:
-    """One line for each of weights, text and protocol that has changed since."""
+def _changes(config: RunConfig, labels_sha256: str | None, record: Run) -> Iterator[str]:
+    """One line for each of weights, text, protocol and labelled texts that has changed since."""
     from core.models.hub import local_weights  # torch: only where a run is measured again
 
     local = None if config.model.startswith("pypi:") else local_weights(config.model)
-    if local is not None and local.sha256 != record.weights_sha256:
-        yield Sentence("The weights in {model} have changed since: they are another model now.", model=config.model)
-    sha256 = open_corpus(config.corpus, config.column, config.encoding, config.chat).row.sha256
-    if sha256 != record.corpus_sha256:
-        yield Sentence(
-            "The text {text} has changed since: its hash was {before}, now {now}.",
-            text=config.corpus,
-            before=record.corpus_sha256[:12],
-            now=sha256[:12],
-        )
+    text = open_corpus(config.corpus, config.column, config.encoding, config.chat)
     protocol = PROTOCOLS.get(config.protocol)
     if protocol is None:
         raise InputError(
@@ -466,13 +451,20 @@ def _changes(config: RunConfig, record: Run) -> Iterator[str]:
             protocol=config.protocol,
             run=record.run_id[:SHORT_ID],
         )
-    if protocol.hash(config.seed) != record.protocol_hash:
-        yield Sentence(
-            "The protocol {protocol} has changed since (its hash was {before} and is {now}).",
-            protocol=config.protocol,
-            before=record.protocol_hash,
-            now=protocol.hash(config.seed),
-        )
+    for what, name, before, now in (
+        (Sentence("model"), config.model, record.weights_sha256, local.sha256 if local else record.weights_sha256),
+        (Sentence("text"), config.corpus, record.corpus_sha256, text.row.sha256),
+        (Sentence("protocol"), config.protocol, record.protocol_hash, protocol.hash(config.seed)),
+        (Sentence("file"), config.labels, labels_sha256, config.labels_sha256),
+    ):
+        if before != now:
+            yield Sentence(
+                "The {what} {name} has changed since: its hash was {before}, now {now}.",
+                what=what,
+                name=name,
+                before=str(before)[:12],
+                now=str(now)[:12],
+            )
 
 
 # --- the process that reads models -----------------------------------------------------------------------------------

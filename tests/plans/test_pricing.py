@@ -14,8 +14,8 @@ from core.plans import pricing
 from core.plans.candidates import (
     Candidate,
     Choice,
-    cheapest,
     choose_simplest,
+    cost_order,
     list_exchanges,
     measure_similarity,
     next_step,
@@ -165,8 +165,8 @@ def test_the_search_finds_what_trying_all_finds(network):
         others = list_exchanges(step.blocks, pool, alone)
         assert len({*others}) == len(others) and all(len({*one} & {*step.blocks}) == 1 for one in others)
         assert sum(alone[block] for block in others[0]) <= sum(alone[block] for block in others[-1])
-        step = cheapest([step, *price_sets(pricer, others, shared=step.blocks)])
-    assert step.blocks == cheapest(every).blocks
+        step = min([step, *price_sets(pricer, others, shared=step.blocks)], key=cost_order)
+    assert step.blocks == min(every, key=cost_order).blocks
 
 
 def test_random_sets_are_different_and_never_the_set_itself():
