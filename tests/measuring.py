@@ -12,8 +12,9 @@ from pathlib import Path
 from core.errors import InputError, ResourceError
 from core.records import Profile, ProgressCallback, RunConfig
 from core.runs.caches import recover
-from core.runs.execution import load_measurement, run_submitted
-from core.runs.jobs import job_status, remove_job, submit
+from core.runs.execution import run_submitted
+from core.runs.jobs import remove_job, submit
+from core.warehouse.runs import read_profile
 from core.warehouse.warehouse import Warehouse
 
 
@@ -43,7 +44,9 @@ def measure(config: RunConfig, warehouse: Warehouse, progress: ProgressCallback,
     job = submit(config, warehouse, again=again)
     try:
         result = run_submitted(job, warehouse, progress)
-        profile, controls = load_measurement(job_status(job), warehouse)
+        profile = read_profile(warehouse, result["run_id"])
+        control_ids = (profile.summaries[0].control_run_ids if profile.summaries else None) or []
+        controls = [read_profile(warehouse, run_id) for run_id in control_ids]
         remove_job(job)
         return Finished(**result, profile=profile, controls=controls)
     except ResourceError:

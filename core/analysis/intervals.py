@@ -199,27 +199,19 @@ def rank_intervals(units: pl.DataFrame, *, largest_first: bool = True) -> Ranks:
             return np.hypot(errors[rows][:, None], errors[None, :])
         return jackknife_error(blocks[rows][:, None, :] - blocks[None, :, :])
 
-    low, high, next_leader = np.ones(n, dtype=int), np.full(n, n, dtype=int), np.full(n, n, dtype=int)
-    like_first: list[str] = []
-    for rows in np.array_split(np.arange(n), max(1, n * n // 200_000)) if n else ():
-        gap = values[rows][:, None] - values[None, :]
-        reach = critical * np.maximum(of_pairs(rows), 1e-12)
-        above = gap > reach  # whether these units are surely above each one: (rows, n)
-        low[rows] += (gap < -reach).sum(1)
-        high[rows] -= above.sum(1)
-        apart = above & (np.arange(n) > rows[:, None])
-        next_leader[rows] = np.where(apart.any(1), apart.argmax(1), n)
-        if 0 in rows:
-            like_first = [names[at] for at in np.flatnonzero(~above[0])]
+    above = np.zeros((n, n), dtype=bool)  # whether each unit is surely above each other: (n, n)
+    for rows in np.array_split(np.arange(n), max(1, n * n // 200_000)):
+        above[rows] = values[rows][:, None] - values > critical * np.maximum(of_pairs(rows), 1e-12)
+    like_first = [name for name, is_apart in zip(names, above[:1].any(0), strict=True) if not is_apart]
     leaders: list[str] = []
     while (start := len(leaders)) < n:
-        leaders += [names[start]] * int(next_leader[start] - start)
+        leaders += [names[start]] * (int(above[start].argmax()) - start if above[start].any() else n - start)
     frame = known.select(
         "unit",
         "value",
         rank=pl.col("value").rank("min", descending=largest_first).cast(pl.Int64),
-        rank_low=pl.Series(low, dtype=pl.Int64),
-        rank_high=pl.Series(high, dtype=pl.Int64),
+        rank_low=pl.Series(1 + above.sum(0), dtype=pl.Int64),
+        rank_high=pl.Series(n - above.sum(1), dtype=pl.Int64),
         class_leader=pl.Series(leaders, dtype=known.schema["unit"]),
     )
     some = np.unique(np.linspace(0, n - 1, min(n, 60)).astype(int))  # a sample is enough for the median

@@ -266,19 +266,13 @@ def _best_scores(joined: pl.DataFrame, runs: pl.DataFrame) -> pl.DataFrame:
     """One row per run and benchmark, of the first `_place` where they meet; `joined` has all their meetings."""
     one_score, variant = ["run_id", *SCORE_KEYS], ["score_dtype", "score_chat_template"]
     is_own_dtype = pl.when(pl.col("score_dtype") == pl.col("dtype")).then(0)
-    order = {
-        "_place": False,
-        "_order": False,
-        "score_is_partial": False,
-        "_strangeness": False,
-        "score_as_of": True,
-        "score_source": False,
-    }
+    order = ["_place", "_order", "score_is_partial", "_strangeness", "score_as_of", "score_source"]
+    newest_first = [name == "score_as_of" for name in order]
     ranked = (
         joined.filter(pl.col("_place") == pl.col("_place").min().over(one_score))
         .join(runs.select("run_id").with_row_index("_order"), on="run_id", maintain_order="left")
         .with_columns(_strangeness=is_own_dtype.when(pl.col("score_dtype").is_null()).then(1).otherwise(2))
-        .sort(list(order), descending=list(order.values()), nulls_last=True, maintain_order=True)
+        .sort(order, descending=newest_first, nulls_last=True, maintain_order=True)
     )
     settings = (*variant, "score_is_partial", "unit")
     same_setting = pl.all_horizontal(pl.col(name).eq_missing(pl.col(name).first().over(one_score)) for name in settings)

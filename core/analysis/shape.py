@@ -116,14 +116,12 @@ def _turning_points(logs: LogProfile) -> list[tuple[str, int]]:
     for layer in range(1, n):
         low = layer if logs.whole[layer] < logs.whole[low] else low
         high = layer if logs.whole[layer] > logs.whole[high] else high
-        if direction >= 0 and signs[high, layer] < 0:
-            if direction > 0:
-                turns.append(("peak", high))
-            direction, low, high = -1, layer, layer
-        elif direction <= 0 and signs[low, layer] > 0:
-            if direction < 0:
-                turns.append(("valley", low))
-            direction, low, high = 1, layer, layer
+        for kind, turn, after in (("peak", high, -1), ("valley", low, 1)):
+            if direction != after and signs[turn, layer] == after:
+                if direction:
+                    turns.append((kind, turn))
+                direction, low, high = after, layer, layer
+                break
     return turns
 
 

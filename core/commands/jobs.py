@@ -16,10 +16,11 @@ from core.questions.record import as_record
 from core.records import PlanConfig, RunConfig, ScoreConfig
 from core.runs import jobs
 from core.runs.caches import recover
-from core.runs.execution import load_layer_plan, load_measurement, load_scores, run_submitted
+from core.runs.execution import load_layer_plan, load_scores, run_submitted
 from core.runs.jobs import ERROR_FILE, STATES, JobStatus, find_job, list_jobs, remove_job, submit
 from core.terminal.output import say, tell
 from core.terminal.progress import ProgressBar
+from core.warehouse.runs import read_profile
 from core.wording.labels import text_name
 
 RECORD = {
@@ -123,7 +124,7 @@ def _result_lines(status: JobStatus, warehouse) -> Iterable[str]:
             file=result["file_sha256"][:SHORT_ID],
         )
         return [*([note] if result["was_known"] else []), *scored_lines(load_scores(status, warehouse))]
-    profile, _controls = load_measurement(status, warehouse)
+    profile = read_profile(warehouse, result["run_id"])
     note = Sentence("Already measured as {run}; --again measures it again.", run=result_text(result))
     return [*([note] if result.get("was_known") else []), *answer_lines(profile), *next_lines(profile)]
 
@@ -186,7 +187,7 @@ def resume(options: argparse.Namespace) -> int:
         with watched(job.folder / ERROR_FILE):
             run_submitted(job, warehouse, lambda step: None)
         return 0
-    if status.state in ("queued", "running"):
+    if status.is_active:
         raise InputError(
             "The job {job} is {state}: `workdim jobs` shows it.", job=job.job_id[:SHORT_ID], state=STATES[status.state]
         )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -91,27 +91,28 @@ def base_memory() -> int:
     return anonymous_memory() + WAREHOUSE_BYTES
 
 
+@dataclass
 class _Survey:
     """Collects the facts step by step; a refused step leaves None, and later steps work without it."""
 
-    def __init__(self, config: RunConfig, warehouse: Warehouse) -> None:
-        self.config, self.warehouse = config, warehouse
-        self.refusals: list[str] = []
-        self.notes: list[str] = []
-        self.protocol: Protocol | None = None
-        self.corpus: Corpus | None = None
-        self.source: ModelMetadata | None = None
-        self.blueprint: Blueprint | None = None
-        self.model: OpenModel | None = None
-        self.setup: Setup | None = None
-        self.plans: dict[str, MemoryPlan] = {}
-        """Kind of weights of a pass -> its plan: drawn weights need more memory, and only trained ones are spread."""
-        self.sample: TokenSample | None = None
-        self.layers: CloudPlan | None = None
-        self.pace: Pace | None = None
-        self.existing: dict[str, Any] = {}
-        """What the card says of runs that relate to it."""
-        self.controls: list[ControlPass] | None = None
+    config: RunConfig
+    warehouse: Warehouse
+    refusals: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    protocol: Protocol | None = None
+    corpus: Corpus | None = None
+    source: ModelMetadata | None = None
+    blueprint: Blueprint | None = None
+    model: OpenModel | None = None
+    setup: Setup | None = None
+    plans: dict[str, MemoryPlan] = field(default_factory=dict)
+    """Kind of weights of a pass -> its plan: drawn weights need more memory, and only trained ones are spread."""
+    sample: TokenSample | None = None
+    layers: CloudPlan | None = None
+    pace: Pace | None = None
+    existing: dict[str, Any] = field(default_factory=dict)
+    """What the card says of runs that relate to it."""
+    controls: list[ControlPass] | None = None
 
     @contextmanager
     def _step(self) -> Iterator[None]:

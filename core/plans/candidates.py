@@ -13,7 +13,7 @@ so is a random subspace of that rank.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations, count
 
@@ -23,7 +23,7 @@ from torch import Tensor
 
 from core.analysis.intervals import Difference, mean_difference, windows_to_units
 from core.geometry.second_order import d2
-from core.plans.pricing import Price, Pricer, ReportShare, Scores, loss_increase, price_sets
+from core.plans.pricing import Blocks, Price, Pricer, Prices, ReportShare, Scores, loss_increase, price_sets
 from core.plans.variants import ATTENTION, MLP, Network, Projection, Variant, layer_states
 from core.records import stretches
 from core.texts.sample import TokenWindows
@@ -83,10 +83,10 @@ class Candidate:
     """A set of blocks and the rule that proposes it."""
 
     rule: str
-    blocks: tuple[int, ...]
+    blocks: Blocks
 
 
-def smallest_angles(angle: np.ndarray, n: int, n_best: int) -> list[tuple[int, ...]]:
+def smallest_angles(angle: np.ndarray, n: int, n_best: int) -> list[Blocks]:
     """Stretches of n blocks, sorted by the angle between their ends, smallest first."""
     order = np.argsort(np.diagonal(angle, n), kind="stable")
     return [tuple(range(int(start), int(start) + n)) for start in order[:n_best]]
@@ -126,7 +126,7 @@ def next_step(
     return min(price_sets(pricer, sets, report, removed), key=lambda price: price.divergence.value)
 
 
-def list_exchanges(blocks: Sequence[int], pool: Collection[int], costs: Sequence[float]) -> list[tuple[int, ...]]:
+def list_exchanges(blocks: Sequence[int], pool: Collection[int], costs: Sequence[float]) -> list[Blocks]:
     """Every set with one removed block exchanged for another, sorted by the sum of single costs.
 
     The newly removed block is one of the pool, or a neighbour of the restored one. `costs`: of each block alone.
@@ -139,13 +139,13 @@ def list_exchanges(blocks: Sequence[int], pool: Collection[int], costs: Sequence
     return sorted({*exchanges}, key=lambda exchange: (sum(costs[block] for block in exchange), exchange))
 
 
-def random_sets(n_blocks: int, n: int, seed: int, apart_from: Collection[int] = ()) -> list[tuple[int, ...]]:
+def random_sets(n_blocks: int, n: int, seed: int, apart_from: Collection[int] = ()) -> list[Blocks]:
     """At most N_RANDOM distinct random sets of n blocks, without the set `apart_from`; all sets if there are no more."""
     excluded = tuple(sorted(apart_from))
     if math.comb(n_blocks, n) - 1 <= N_RANDOM:
         return [blocks for blocks in combinations(range(n_blocks), n) if blocks != excluded]
     generator = np.random.default_rng([seed, 16])
-    sets: dict[tuple[int, ...], None] = {}
+    sets: dict[Blocks, None] = {}
     while len(sets) < N_RANDOM:
         blocks = tuple(sorted(int(i) for i in generator.choice(n_blocks, n, replace=False)))
         if blocks != excluded:
@@ -158,11 +158,11 @@ class Choice:
     """The chosen candidate, and the sets that are statistically as good."""
 
     chosen: Candidate
-    equal: frozenset[tuple[int, ...]]
+    equal: frozenset[Blocks]
     """Sets whose cost does not differ significantly from the lowest, the chosen one included."""
 
 
-def choose_simplest(candidates: Sequence[Candidate], prices: Mapping[tuple[int, ...], Price]) -> Choice:
+def choose_simplest(candidates: Sequence[Candidate], prices: Prices) -> Choice:
     """Of the candidates that do not differ significantly from the cheapest, the one with the fewest stretches; on ties the
     cheapest. Compared window by window in loss and divergence."""
     best = min((prices[candidate.blocks] for candidate in candidates), key=cost_order).scores
@@ -178,7 +178,7 @@ def choose_simplest(candidates: Sequence[Candidate], prices: Mapping[tuple[int, 
 
 def distinct_sets(candidates: Iterable[Candidate]) -> list[Candidate]:
     """Each set once, with the first rule that proposes it."""
-    first_by_blocks: dict[tuple[int, ...], Candidate] = {}
+    first_by_blocks: dict[Blocks, Candidate] = {}
     for candidate in candidates:
         first_by_blocks.setdefault(candidate.blocks, candidate)
     return list(first_by_blocks.values())

@@ -25,7 +25,6 @@ import math
 import os
 import re
 import shutil
-import statistics
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import redirect_stderr
@@ -378,23 +377,17 @@ class Footprint:
 @torch.inference_mode()
 def footprints(modules: Sequence[Any], prompt: Tensor) -> list[Footprint]:
     """Footprints of several networks, timed in turn so that a busy moment affects all of them; prompt (1, n_tokens)."""
-    times: list[tuple[list[float], list[float]]] = [([], []) for _ in modules]
+
+    def timed(module: Any) -> tuple[float, float]:
+        prefill = _generate(module, prompt, 1)
+        return prefill, max(0.0, _generate(module, prompt, NEW_TOKENS + 1) - prefill)
+
     for module in modules:  # warm up
         _generate(module, prompt, 2)
-    for _ in range(REPEATS):
-        for module, (prefill, generation) in zip(modules, times, strict=True):
-            first_token_seconds = _generate(module, prompt, 1)
-            prefill.append(first_token_seconds)
-            generation.append(max(0.0, _generate(module, prompt, NEW_TOKENS + 1) - first_token_seconds))
+    times = [[timed(module) for module in modules] for _ in range(REPEATS)]
     return [
-        Footprint(
-            _cache_bytes(module, prompt),
-            statistics.median(prefill),
-            statistics.median(generation),
-            prompt.shape[1],
-            NEW_TOKENS,
-        )
-        for module, (prefill, generation) in zip(modules, times, strict=True)
+        Footprint(_cache_bytes(module, prompt), *medians, prompt.shape[1], NEW_TOKENS)
+        for module, medians in zip(modules, np.median(times, axis=0).tolist(), strict=True)
     ]
 
 
@@ -433,13 +426,10 @@ def _tensor_bytes(value: Any, seen: set[int]) -> int:
     seen.add(id(value))
     if isinstance(value, Tensor):
         return value.numel() * value.element_size()
-    if isinstance(value, Mapping):
-        return sum(_tensor_bytes(item, seen) for item in value.values())
-    if isinstance(value, (list, tuple)):
-        return sum(_tensor_bytes(item, seen) for item in value)
-    if hasattr(value, "__dict__") and not isinstance(value, type):
-        return sum(_tensor_bytes(item, seen) for item in vars(value).values())
-    return 0
+    if hasattr(value, "__dict__") and not isinstance(value, (Mapping, type)):
+        value = vars(value)
+    items = value.values() if isinstance(value, Mapping) else value if isinstance(value, (list, tuple)) else ()
+    return sum(_tensor_bytes(item, seen) for item in items)
 
 
 # --- saved model -----------------------------------------------------------------------------------------------------

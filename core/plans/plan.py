@@ -45,8 +45,10 @@ from core.plans.healing import (
     why_no_scales,
 )
 from core.plans.pricing import (
+    Blocks,
     Price,
     Pricer,
+    Prices,
     ReportShare,
     Scores,
     block_matrices,
@@ -54,7 +56,7 @@ from core.plans.pricing import (
     price_sets,
     rounded_weights,
 )
-from core.plans.record import PlanRecord, Prices, model_card
+from core.plans.record import PlanRecord, model_card
 from core.plans.setup import (
     HELD_OUT,
     OTHER_WINDOWS,
@@ -146,7 +148,7 @@ class _Planner:
             phase, name, lambda report: Pricer(self.network, windows, keep=False).scores(variants, report)
         )
 
-    def _price_sets(self, name: str, windows: TokenWindows, sets: Sequence[tuple[int, ...]]) -> Prices:
+    def _price_sets(self, name: str, windows: TokenWindows, sets: Sequence[Blocks]) -> Prices:
         """Prices of sets of blocks, each distinct set once."""
         distinct = list(dict.fromkeys(sets))
         prices = self.steps.run(
@@ -300,7 +302,7 @@ class _Planner:
         if isinstance(fitted, Healing):
             self.record.add_price("path", HELD_OUT, self._price_repair("healed-one", blocks, fitted), is_healed=True)
 
-    def _price_repair(self, step: str, blocks: tuple[int, ...], healing: Healing) -> Price:
+    def _price_repair(self, step: str, blocks: Blocks, healing: Healing) -> Price:
         variants = [healing.variant(blocks, self.network)]
         return Price(blocks, *self._price_variants("heal", step, self.held_out.verification, variants))
 
@@ -524,7 +526,7 @@ class Search:
         prices = self._price("rules", [one.blocks for one in candidates.distinct_sets(proposed)])
         return SearchResult(proposed, {price.blocks: price for price in prices}, [], [])
 
-    def _price(self, name: str, sets: Sequence[tuple[int, ...]], shared: Collection[int] = ()) -> list[Price]:
+    def _price(self, name: str, sets: Sequence[Blocks], shared: Collection[int] = ()) -> list[Price]:
         return self.steps.run("choose", name, lambda report: price_sets(self.pricer(), sets, report, shared))
 
     def _search_path(self, alone: list[Price], pool: list[int]) -> list[Price]:
@@ -551,9 +553,7 @@ class Search:
         sizes = [len(step.blocks) for step in path if step.increase.upper < text_budget(self.setup.config)]
         return max(sizes, default=1)
 
-    def _exchange(
-        self, best: Price, pool: list[int], costs: Sequence[float], priced: Collection[tuple[int, ...]]
-    ) -> Price:
+    def _exchange(self, best: Price, pool: list[int], costs: Sequence[float], priced: Collection[Blocks]) -> Price:
         """A (1 + lambda) search: rounds of single-block exchanges, until no set is left to try or the limit is reached."""
         tried_sets = {*priced}
         for number in range(candidates.MOST_ROUNDS if len(best.blocks) > 1 else 0):

@@ -9,7 +9,7 @@ symmetric about zero, a scale for each output, to the nearest; embedding, head a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -28,6 +28,7 @@ CACHED_ROWS = 32
 takes about half the time that 128 do."""
 STATE_BUDGET = 2**29
 """Bytes of hidden states of one pass that may stay in memory as starting points of others."""
+Blocks = tuple[int, ...]
 ReportShare = Callable[[float], None]
 """Receives the share of a step's work that is done."""
 
@@ -70,7 +71,7 @@ def loss_increase(baseline: Scores, changed: Scores) -> Difference:
 class Price:
     """What it costs to remove a set of blocks, on fixed windows."""
 
-    blocks: tuple[int, ...]
+    blocks: Blocks
     whole: Scores
     """Of the whole network."""
     scores: Scores
@@ -84,6 +85,9 @@ class Price:
     def divergence(self) -> Difference:
         """Kullback-Leibler divergence from the whole network, in nats per token."""
         return self.scores.mean(self.scores.divergence)
+
+
+Prices = Mapping[Blocks, Price]
 
 
 def price_sets(
@@ -197,11 +201,7 @@ class Pricer:
         size = variants_at_once(self.windows.ids.size, self.network.model.hidden_size)
         groups = [variants[i : i + size] for i in range(0, len(variants), size)] or [variants]
         for number, group in enumerate(groups):
-
-            def report_part(done: float, number: int = number) -> None:
-                report((number + done) / len(groups))
-
-            found = self._stream_group(group, report_part)
+            found = self._stream_group(group, lambda done, number=number: report((number + done) / len(groups)))
             scores += found[1:] if scores else found
         return scores
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
@@ -14,13 +14,12 @@ from core.geometry.clouds import none_if_nan
 from core.measure.checkpoint import code_version
 from core.plans.candidates import Candidate, Choice, Projected, Similarity
 from core.plans.healing import PRECISIONS, Footprint, why_no_mergekit
-from core.plans.pricing import Price, Scores, loss_increase
+from core.plans.pricing import Blocks, Price, Prices, Scores, loss_increase
 from core.plans.setup import HELD_OUT, SELECTION, PlanSetup
 from core.records import AGAINST_PLAN, LayerPlan
 from core.tables import PlanOutcomeRow, PlanRow
 from core.texts.corpora import Corpus
 
-Prices = Mapping[tuple[int, ...], Price]
 NOT_COMPARED = Difference(math.nan, math.nan, math.nan, math.nan, 0)
 _OF_MODEL = ("model_id", "reference", "name", "family", "weights_sha256", "n_layers")
 _OF_REQUEST = ("is_verified", "budget", "budget_unit", "seed", "dtype")
@@ -107,7 +106,7 @@ class PlanRecord:
             is_chosen, is_equal = one.blocks == choice.chosen.blocks, one.blocks in choice.equal
             self.add_price(one.rule, text, prices[one.blocks], is_chosen=is_chosen, is_equal=is_equal)
 
-    def add_rivals(self, proposed: Sequence[Candidate], chosen: tuple[int, ...], text: str, prices: Prices) -> None:
+    def add_rivals(self, proposed: Sequence[Candidate], chosen: Blocks, text: str, prices: Prices) -> None:
         """Add rows for what each other candidate costs more than the plan's set, paired by window."""
         for one in proposed:
             if one.blocks != chosen:

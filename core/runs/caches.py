@@ -282,7 +282,7 @@ def _recover_job(warehouse: Warehouse, folder: Path) -> None:
 def delete_stored_runs(warehouse: Warehouse, run_ids: Sequence[str]) -> None:
     """Delete runs as `core.warehouse.runs` does; also raises InputError for a control pass while a job is running."""
     controls = queries.run_records(warehouse, run_ids).filter(pl.col("pass") != "text")
-    active = (status for status in list_jobs(warehouse) if status.state in ("queued", "running"))
+    active = (status for status in list_jobs(warehouse) if status.is_active)
     if controls.height and (status := next(active, None)):
         raise InputError(
             "{run} is a control that the running job of {model} may need. Wait, or cancel it.",

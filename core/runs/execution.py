@@ -174,13 +174,6 @@ def _expected_seconds(
     }
 
 
-def load_measurement(status: JobStatus, warehouse: Warehouse) -> tuple[Profile, list[Profile]]:
-    """The profile of a finished job and of its control passes. Raises KeyError if its run was deleted since."""
-    profile = read_profile(warehouse, status.result["run_id"])
-    control_ids = (profile.summaries[0].control_run_ids if profile.summaries else None) or []
-    return profile, [read_profile(warehouse, run_id) for run_id in control_ids]
-
-
 @dataclass(frozen=True)
 class _Passes:
     """The passes of a measurement, each measured and stored. Raises ResourceError if memory runs out: the next model may

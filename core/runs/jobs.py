@@ -70,11 +70,8 @@ from core.records import (
 from core.registry.protocols import find_protocol
 from core.warehouse.warehouse import Warehouse
 
-KINDS: dict[str, type[RunConfig | ScoreConfig | PlanConfig]] = {
-    "measure": RunConfig,
-    "score": ScoreConfig,
-    "plan": PlanConfig,
-}
+JobConfig = RunConfig | ScoreConfig | PlanConfig
+KINDS: dict[str, type[JobConfig]] = {"measure": RunConfig, "score": ScoreConfig, "plan": PlanConfig}
 """Kind of a job -> the class of its request."""
 CANCEL_FILE = "cancel"
 """In a job's folder: the job is to be stopped and removed."""
@@ -99,8 +96,6 @@ STATES = {
     )
 }
 """State of a job -> its name in a sentence."""
-
-JobConfig = RunConfig | ScoreConfig | PlanConfig
 ConfigT = TypeVar("ConfigT", RunConfig, ScoreConfig, PlanConfig)
 
 
@@ -173,6 +168,14 @@ class JobStatus:
     worker: dict[str, Any] = field(default_factory=dict)
     """The process that runs it, or did: pid, created, host, at, holds, engine."""
 
+    @property
+    def is_active(self) -> bool:
+        """Whether it is at work, or waits for its turn."""
+        return self.state in ("queued", "running")
+
+
+StatusCallback = Callable[[JobStatus], None]
+
 
 def submit(config: ConfigT, warehouse: Warehouse, pilot_id: str | None = None, again: bool = False) -> Job[ConfigT]:
     """Create a job, to be started later, or reuse the stopped job of the same request.
@@ -186,7 +189,7 @@ def submit(config: ConfigT, warehouse: Warehouse, pilot_id: str | None = None, a
             continue
         # A pilot that is run again submits its jobs again, also those that it has not started yet.
         waits_for_this_pilot = pilot_id and status.job.pilot_id == pilot_id and not status.worker
-        if status.state in ("queued", "running") and not waits_for_this_pilot:
+        if status.is_active and not waits_for_this_pilot:
             text, how = config.what
             raise InputError(
                 "{model} on {text} ({how}) is {state} already as job {job}: see `workdim jobs`.",
@@ -457,9 +460,7 @@ def waiting_policy() -> dict[str, str]:
     return {} if is_set else {"GOMP_SPINCOUNT": "1000"}
 
 
-def run_jobs(
-    jobs: Sequence[Job], warehouse: Warehouse, at_once: int, on_status: Callable[[JobStatus], None]
-) -> Iterator[JobStatus]:
+def run_jobs(jobs: Sequence[Job], warehouse: Warehouse, at_once: int, on_status: StatusCallback) -> Iterator[JobStatus]:
     """Start the jobs in order, `at_once` at a time, and yield each as it ends.
 
     `on_status` is called with the status of each several times a second. Closing the iterator (Ctrl-C) cancels running
@@ -476,8 +477,7 @@ def run_jobs(
                 running[job.job_id] = job, start_job(job, warehouse)
             time.sleep(POLL_INTERVAL)
             for job, process in list(running.values()):
-                ended = process.poll() is not None
-                status = job_status(job)
+                ended, status = process.poll() is not None, job_status(job)
                 if not ended:
                     on_status(status)
                     continue
@@ -498,7 +498,7 @@ def cancel_job(job: Job) -> None:
     """
     refuse_where_read_only()
     status = job_status(job)
-    if status.state in ("queued", "running"):
+    if status.is_active:
         host = status.worker.get("host")
         if host not in (None, socket.gethostname()):
             raise InputError(

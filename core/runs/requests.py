@@ -29,7 +29,7 @@ from core.pilots.pilot import Pilot, pilot_requests
 from core.records import LOCAL, PassEstimate, PlanConfig, PlanEstimate, Preflight, RunConfig, ScoreConfig, from_json
 from core.registry.protocols import PROTOCOLS, find_protocol
 from core.runs.caches import recover
-from core.runs.jobs import Job, JobStatus, environment, pilot_folder, remove_job, submit
+from core.runs.jobs import Job, JobStatus, StatusCallback, environment, pilot_folder, remove_job, submit
 from core.store.parcels import PLACES_FILE
 from core.tables import Run, ids_of
 from core.texts.corpora import BUILT_IN, open_corpus, read_labels
@@ -145,13 +145,6 @@ class Stopped(ResourceError):
     """The process exceeded its limits, and was stopped."""
 
 
-def preflight_cards(configs: Sequence[RunConfig], warehouse: Warehouse) -> list[Preflight]:
-    """One card for each measurement, in this process, without limits."""
-    from core.forecast.preflight_card import estimate
-
-    return [estimate(config, warehouse) for config in configs]
-
-
 def estimate_plan(config: PlanConfig, warehouse: Warehouse) -> PlanEstimate:
     """What the plan will take, from config, tokenizer and text alone; downloads only small files of the hub.
 
@@ -188,28 +181,22 @@ def estimate_plan(config: PlanConfig, warehouse: Warehouse) -> PlanEstimate:
 def preflight_cards_from_process(
     configs: Sequence[RunConfig], warehouse: Warehouse, cpus: int | None = None
 ) -> list[Preflight]:
-    """`preflight_cards` in a process of its own. Where that was stopped, its card says so, as any refusal.
+    """One card for each measurement, from a process of its own. Where that was stopped, its card says so, as any refusal.
 
     `cpus`: those of a job that runs elsewhere; by default as many as one here has. Raises InputError for the same requests.
     """
     try:
-        answer = _run_process("cards", [asdict(config) for config in configs], warehouse, cpus)
+        records = errors.from_record(_run_process("cards", [asdict(config) for config in configs], warehouse, cpus))
     except Stopped as error:
         if len(configs) > 1:  # one of them is the cause: each by itself
             return [card for config in configs for card in preflight_cards_from_process([config], warehouse, cpus)]
         (config,) = configs
         known = config.model, config.corpus, config.protocol, config.seed, config.dtype
         return [Preflight(*known, refusals=(error.message,))]
-    try:
-        return _cards(answer)
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError("No estimate came back.") from error
-
-
-def _cards(answer: Any) -> list[Preflight]:
-    records = errors.from_record(answer)
-    passes = [tuple(PassEstimate(**one) for one in record["passes"]) for record in records]
-    return [from_json(Preflight, record | {"passes": one}) for record, one in zip(records, passes, strict=True)]
+    return [
+        from_json(Preflight, record | {"passes": tuple(PassEstimate(**one) for one in record["passes"])})
+        for record in records
+    ]
 
 
 def plan_estimate_from_process(config: PlanConfig, warehouse: Warehouse) -> PlanEstimate:
@@ -273,7 +260,6 @@ def _run_process(kind: str, request: Any, warehouse: Warehouse, cpus: int | None
 
 # --- a pilot ---------------------------------------------------------------------------------------------------------
 
-StatusCallback = Callable[[JobStatus], None]
 Engine = Callable[[Sequence[Job], StatusCallback], Iterator[JobStatus]]
 """Runs jobs and yields each as it ends."""
 
@@ -305,36 +291,34 @@ def run_pilot(
         people.register_pilot(warehouse, pilot)
         jobs = []
         for config in _requests(pilot, warehouse):
-            run_id = _find_local_run(config, warehouse)
-            if run_id is not None:
-                people.add_runs(warehouse, pilot.pilot_id, [run_id])
-                yield RequestOutcome(config, "finished", run_id, was_known=True)
-                continue
             try:
-                _require_weights(config)
-                jobs.append(submit(config, warehouse, pilot.pilot_id))
+                run_id = _find_local_run(config, warehouse)
+                if run_id is None:
+                    jobs.append(submit(config, warehouse, pilot.pilot_id))
             except InputError as error:
                 yield RequestOutcome(config, "failed", reason=str(error))
+                continue
+            if run_id:
+                people.add_runs(warehouse, pilot.pilot_id, [run_id])
+                yield RequestOutcome(config, "finished", run_id, was_known=True)
         for ended in engine(sorted(jobs, key=lambda job: job.job_id), on_status):
             yield _request_outcome(ended, pilot, warehouse)
 
 
 def _find_local_run(config: RunConfig, warehouse: Warehouse) -> str | None:
-    """The newest run of a local model that is requested by its name in the warehouse: its files need not be here."""
+    """The newest run of a local model that is requested by its name in the warehouse: its files need not be here. Raises
+    ModelError if neither is, before a process is started for it."""
     if not config.model.startswith(LOCAL):
         return None
     protocol_hash = find_protocol(config.protocol).hash(config.seed)
     runs = queries.ranking(warehouse, protocol_hash=protocol_hash)
     matches = runs.filter(reference=config.model, corpus_name=config.corpus, dtype=config.dtype)
-    return ids_of(matches)[0] if matches.height else None
-
-
-def _require_weights(config: RunConfig) -> None:
-    """Raises ModelError if the files of a local model are not here, before a process is started for it."""
-    if config.model.startswith(LOCAL):
+    if matches.is_empty():
         from core.models.hub import local_weights
 
         local_weights(config.model)
+        return None
+    return ids_of(matches)[0]
 
 
 def _requests(pilot: Pilot, warehouse: Warehouse) -> list[RunConfig]:
@@ -490,11 +474,13 @@ def main() -> None:
 
 
 def answer(kind: str, request: Any) -> Any:
+    warehouse = Warehouse(default_warehouse())
     if kind == "plan":
-        return errors.to_record(asdict(estimate_plan(from_json(PlanConfig, request), Warehouse(default_warehouse()))))
+        return errors.to_record(asdict(estimate_plan(from_json(PlanConfig, request), warehouse)))
     if kind == "cards":
-        configs = [from_json(RunConfig, record) for record in request]
-        return [errors.to_record(asdict(card)) for card in preflight_cards(configs, Warehouse(default_warehouse()))]
+        from core.forecast.preflight_card import estimate
+
+        return errors.to_record([asdict(estimate(from_json(RunConfig, record), warehouse)) for record in request])
     refusals = list[CorpusError]()
     for text in request["texts"]:
         try:

@@ -20,10 +20,21 @@ from core.models.hub import find_weights
 from core.models.model import read_blueprint
 from core.plans import candidates
 from core.plans import plan as flow
-from core.plans.candidates import isotonic_limits, needed_directions, principal_components
+from core.plans.candidates import Candidate, isotonic_limits, needed_directions, principal_components
 from core.plans.plan import make_plan
 from core.plans.pricing import Pricer
-from core.plans.setup import PROBES, PlanSetup, check_plan, first_windows, hold_out, probe, split_in_halves, with_typos
+from core.plans.record import NOT_COMPARED
+from core.plans.setup import (
+    PROBES,
+    AbilityPrice,
+    PlanSetup,
+    check_plan,
+    first_windows,
+    hold_out,
+    probe,
+    split_in_halves,
+    with_typos,
+)
 from core.plans.variants import Network
 from core.records import AGAINST_PLAN, LayerPlan, PlanConfig
 from core.texts.corpora import open_corpus
@@ -164,11 +175,14 @@ def test_a_choice_of_ones_own_is_priced_without_a_search(idle_model, tmp_path):
 def test_a_plan_after_which_an_ability_is_gone_is_not_recommended(idle_model, tmp_path):
     """Within the budget and better than chance, and yet: the reason stands first."""
     planner = flow._Planner("plan-1", flow.open_plan(PlanConfig(str(idle_model), "english-business")), tmp_path, print)
-    planner._require_half("digit_sums", 0.8, 0.1)
-    planner._require_half("copying", 0.8, 0.4)
-    planner._require_half("task", 0.6, 0.56, chance=0.5)  # of ten points above chance six are left
-    planner.record.add_reasons("no_room_brackets")
-    planner._require_half("brackets", 0.1, 0.0)
+    for ability, before, after, has_room, chance in (
+        ("digit_sums", 0.8, 0.1, True, 0.0),
+        ("copying", 0.8, 0.4, True, 0.0),
+        ("task", 0.6, 0.56, True, 0.5),  # of ten points above chance six are left
+        ("brackets", 0.1, 0.0, False, 0.0),
+    ):
+        price = AbilityPrice("exact_match", before, after, NOT_COMPARED, has_room, chance)
+        planner._add_ability(ability, Candidate("greedy", (1,)), price, is_healed=False)
     assert [code for code in planner.record.reasons if code in AGAINST_PLAN] == ["falls_digit_sums"]
 
 

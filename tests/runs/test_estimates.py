@@ -8,8 +8,9 @@ from dataclasses import replace
 import pytest
 
 from core.errors import InputError
+from core.forecast.preflight_card import estimate
 from core.records import PlanConfig, RunConfig
-from core.runs.requests import estimate_plan, plan_estimate_from_process, preflight_cards, preflight_cards_from_process
+from core.runs.requests import estimate_plan, plan_estimate_from_process, preflight_cards_from_process
 from core.warehouse.warehouse import Warehouse
 
 pytestmark = pytest.mark.slow
@@ -19,9 +20,8 @@ def test_a_page_gets_the_records_that_the_command_line_prints(tiny_llama, tmp_pa
     warehouse = Warehouse(tmp_path / "workdim.duckdb")
     config = RunConfig(str(tiny_llama), "english-business", stack=None)
     gone = replace(config, model=str(tmp_path / "workdim: gone"))
-    (here, gone_here), (there, gone_there) = (
-        ask([config, gone], warehouse) for ask in (preflight_cards, preflight_cards_from_process)
-    )
+    here, gone_here = (estimate(one, warehouse) for one in (config, gone))
+    there, gone_there = preflight_cards_from_process([config, gone], warehouse)
     assert (there.model, there.n_layers, there.parameters) == (here.model, here.n_layers, here.parameters)
     assert [one.name for one in there.passes] == [one.name for one in here.passes] and not there.refusals
     assert gone_there.refusals == gone_here.refusals != ()

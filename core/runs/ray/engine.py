@@ -17,7 +17,7 @@ import secrets
 import shutil
 import socket
 import tempfile
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
@@ -28,7 +28,7 @@ from core.records import PlanConfig, RunConfig
 from core.registry.protocols import SHARED
 from core.runs import jobs
 from core.runs.execution import ingest_or_wait
-from core.runs.jobs import Job, JobStatus, waiting_policy
+from core.runs.jobs import Job, JobStatus, StatusCallback, waiting_policy
 from core.runs.ray.worker import (
     PackedParcels,
     ProgressBoard,
@@ -51,7 +51,7 @@ CLEANUP_TIMEOUT = 10.0
 
 
 def run_jobs_on_cluster(
-    todo: Sequence[Job], warehouse: Warehouse, address: str | None, on_status: Callable[[JobStatus], None]
+    todo: Sequence[Job], warehouse: Warehouse, address: str | None, on_status: StatusCallback
 ) -> Iterator[JobStatus]:
     """Run all jobs on the cluster at `address` (None starts one on this machine) and yield each as it ends.
 
