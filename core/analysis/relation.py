@@ -170,10 +170,9 @@ def relate(units: pl.DataFrame, sign: Sign = "negative", *, is_brief: bool = Fal
     every, without_dimension, without_performance = known_units(units)
     known = known_units(average_recipes(units))[0]
     x, y = known["dimension"].to_numpy(), known["performance"].to_numpy()
-    if known.height < FEWEST_EXPLORATORY:
-        relation = Relation("cannot_tell", sign, known.height, reasons=(missing_reason(units, known),))
-    elif len(set(x)) < 2 or len(set(y)) < 2:
-        relation = Relation("cannot_tell", sign, known.height, reasons=("one_value",))
+    if known.height < FEWEST_EXPLORATORY or len(set(x)) < 2 or len(set(y)) < 2:
+        reason = missing_reason(units, known) if known.height < FEWEST_EXPLORATORY else "one_value"
+        relation = Relation("cannot_tell", sign, known.height, reasons=(reason,))
     else:
         relation = evaluate_ranks(x, y, sign)
     relation = replace(

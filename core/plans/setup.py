@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
-from itertools import groupby, pairwise, product
+from itertools import groupby, product
 from pathlib import Path
 from typing import Any
 
@@ -187,22 +187,8 @@ def check_plan(config: PlanConfig, corpus: Corpus, blueprint: Blueprint) -> Plan
             n=n,
             fewest_blocks=FEWEST_BLOCKS,
         )
-    n_asked = config.blocks or len(config.remove)
-    if n_asked >= n:
-        raise InputError(
-            "{name} has {n} blocks, of which at most {last} can go, not {blocks}.",
-            name=name,
-            n=n,
-            last=n - 1,
-            blocks=n_asked,
-        )
-    if max(config.remove, default=0) >= n:
-        raise InputError(
-            "{name} has blocks 0 to {last}: no block {block} to remove.",
-            name=name,
-            last=n - 1,
-            block=max(config.remove),
-        )
+    if max(config.blocks or 0, len(config.remove), *config.remove) >= n:
+        raise InputError("{name} has blocks 0 to {last}, of which at most {last} can go.", name=name, last=n - 1)
     if config.save_model is not None:
         if blueprint.plan(SEARCH_WINDOWS, 256, config.memory_budget).on_demand:
             raise InputError(
@@ -478,7 +464,7 @@ class UserTask:
             rows = [rows[i] for i in sorted(sampled)]
         self._rows = rows
         self._sequences = [sequence for i in rows for sequence in self._tokenized[i].sequences]
-        self._order = sorted(range(len(self._sequences)), key=lambda i: len(self._sequences[i].ids))
+        self._order = np.argsort([len(one.ids) for one in self._sequences], kind="stable")
 
     @property
     def n_tokens(self) -> int:
@@ -503,19 +489,20 @@ class UserTask:
 
     def price(self, before: Scores, after: Scores) -> AbilityPrice:
         """The task's loss or accuracy from the scores of `in_order`, before and after a change."""
-        bounds = list(pairwise(np.cumsum([0, *(len(self._tokenized[i].sequences) for i in self._rows)])))
-        losses = [[scores.loss[start:stop] for start, stop in bounds] for scores in (before, after)]
+        ends = np.cumsum([len(self._tokenized[i].sequences) for i in self._rows])[:-1]
+        groups = self.task.groups[self._rows]
         if self.task.texts:
-            counts = np.array([before.n_targets[start:stop].sum() for start, stop in bounds])
-            sums = [np.array([row.sum() for row in rows]) for rows in losses]
-            mean_before, mean_after = (float(row_sums.sum() / counts.sum()) for row_sums in sums)  # as their difference
-            difference = mean_difference(sums[1] - sums[0], counts, self.task.groups[self._rows])
-            return AbilityPrice("loss", mean_before, mean_after, difference, True)
+            counts, old, new = (
+                np.array([row.sum() for row in np.split(of, ends)])
+                for of in (before.n_targets, before.loss, after.loss)
+            )
+            mean_before, mean_after = (float(sums.sum() / counts.sum()) for sums in (old, new))  # as their difference
+            return AbilityPrice("loss", mean_before, mean_after, mean_difference(new - old, counts, groups), True)
         questions = [self.task.questions[i] for i in self._rows]
         correct = [
-            np.asarray(metrics_of_choices(questions, [-choices for choices in rows])[0].values) for rows in losses
+            np.asarray(metrics_of_choices(questions, np.split(-scores.loss, ends))[0].values)
+            for scores in (before, after)
         ]
-        groups = self.task.groups[self._rows]
         chance = float(np.mean([1 / len(question.choices) for question in questions]))
         has_room = share_limits(correct[0], groups)[0] > chance
         mean_before, mean_after = (float(values.mean()) for values in correct)

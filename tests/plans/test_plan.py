@@ -165,7 +165,7 @@ def test_a_choice_of_ones_own_is_priced_without_a_search(idle_model, tmp_path):
     assert not found.of("selection", "loss", "single")[12:] and plan_analysis.search_path(found) == []
     assert {row.rule for row in plan_analysis.rivals(found)} >= {"own", "influence", "angle"}
     assert steps[-1].done <= steps[-1].total
-    with pytest.raises(InputError, match="no block 9 to remove"):
+    with pytest.raises(InputError, match="has blocks 0 to .*, of which"):
         planned(idle_model, tmp_path, remove=(9,))
     for wrong in ({"remove": (1, 1)}, {"remove": (1,), "blocks": 2}):
         with pytest.raises(InputError, match="--remove"):
@@ -495,7 +495,7 @@ def test_what_cannot_be_planned_is_told_in_one_line(idle_model, tiny_bert, tmp_p
     shared.outline.model.layers[2].mlp = shared.outline.model.layers[1].mlp
     with pytest.raises(ModelError, match="Blocks 1 and 2 .* share weights"):  # before any is read
         check_plan(PlanConfig(str(idle_model)), open_corpus("english-business"), shared)
-    with pytest.raises(InputError, match="at most 5 can go, not 6"):
+    with pytest.raises(InputError, match="at most 5 can go"):
         planned(idle_model, tmp_path, blocks=6)
     with pytest.raises(InputError, match="budget must be 0 or more"):
         PlanConfig("m", budget=-1.0)
