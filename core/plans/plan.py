@@ -16,6 +16,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -53,6 +54,7 @@ from core.plans.pricing import (
     Scores,
     block_matrices,
     bytes_saved,
+    loss_increase,
     price_sets,
     rounded_weights,
 )
@@ -151,10 +153,8 @@ class _Planner:
     def _price_sets(self, name: str, windows: TokenWindows, sets: Sequence[Blocks]) -> Prices:
         """Prices of sets of blocks, each distinct set once."""
         distinct = list(dict.fromkeys(sets))
-        prices = self.steps.run(
-            "verify", name, lambda report: price_sets(Pricer(self.network, windows, keep=False), distinct, report)
-        )
-        return {price.blocks: price for price in prices}
+        whole, *each = self._price_variants("verify", name, windows, list(map(without_blocks, distinct)))
+        return {blocks: Price(blocks, whole, scores) for blocks, scores in zip(distinct, each, strict=True)}
 
     # --- the flow --------------------------------------------------------------------------------------------------
 
@@ -174,21 +174,23 @@ class _Planner:
         choice = self._choose(search)
         chosen = choice.chosen
         self.record.add_candidates(search.candidates, choice, SELECTION, search.prices)
-        self.record.add_path(search.path)
+        for price in search.path:
+            self.record.add_row("path", price.blocks, SELECTION, "loss", difference=price.increase)
+            self.record.add_row("path", price.blocks, SELECTION, "divergence", after=price.divergence)
         sum_of_singles = search.sum_of_singles(chosen.blocks)
         if not self.config.is_verified:
             self.record.add_reasons("not_verified")
             increase = search.prices[chosen.blocks].increase
             return self.record.build_plan(chosen, increase, sum_of_singles=sum_of_singles)
         verified = self._verify(search, choice)[chosen.blocks]
-        price = verified.increase
+        final = verified.increase
         comparison = self._compare_with_random(chosen)
         self._price_sublayers()
         self._price_rounding(verified.whole)
         repair = self._fit_healing("heal", chosen.blocks) if self.config.heal else None
         healed = repair if isinstance(repair, Healing) else None
         if healed:
-            price, healed = self._price_healed(chosen, healed, price)
+            final, healed = self._price_healed(chosen, healed, final)
         elif repair:
             self.record.add_reasons("not_healed")
         self._repair_one_block(search, chosen)
@@ -198,12 +200,12 @@ class _Planner:
         self._price_harder_texts(chosen, variants)
         self._price_probes(chosen, variants)
         task = self._price_task(chosen, variants)
-        self._recommend(price, comparison, task)
+        self._recommend(final, comparison, task)
         if self.config.directions:
             self._find_directions()
         plan = self.record.build_plan(
             chosen,
-            price,
+            final,
             sum_of_singles=sum_of_singles,
             comparison=comparison,
             footprints=self._measure_footprints(chosen),
@@ -244,7 +246,11 @@ class _Planner:
         sets = [*(one.blocks for one in search.candidates), *(step.blocks for step in search.path)]
         prices = self._price_sets("held_out", self.held_out.verification, sets)
         self.record.add_candidates(search.candidates, choice, HELD_OUT, prices)
-        self.record.add_rivals(search.candidates, choice.chosen.blocks, HELD_OUT, prices)
+        chosen = prices[choice.chosen.blocks]
+        for one in search.candidates:
+            if one.blocks != chosen.blocks:
+                difference = loss_increase(chosen.scores, prices[one.blocks].scores)
+                self.record.add_row(one.rule, one.blocks, HELD_OUT, "above_plan", difference=difference)
         for step in search.path:
             self.record.add_price("path", HELD_OUT, prices[step.blocks])
         return prices
@@ -425,9 +431,9 @@ class _Planner:
         if selection.ids.size < candidates.TOKENS_PER_DIMENSION * self.network.model.hidden_size:
             self.record.add_reasons("few_direction_tokens")
         components: dict[int, candidates.Components] = {}
+        everywhere = range(self.setup.n_blocks + 1)
         if not all(self.steps.is_done(search.step) for search in searches):
             layers = {search.layer for search in searches}
-            everywhere = range(self.network.n_blocks + 1)
             wanted = [layer for layer in everywhere if layer in layers or None in layers]
             with self.steps.track("directions", "components") as report:
                 components = candidates.principal_components(self.network, selection, wanted, report)
@@ -442,7 +448,11 @@ class _Planner:
                 text_budget(self.config),
                 self.config.seed,
             )
-            self.record.add_directions(search.layer, search.text, self.steps.run("directions", search.step, make))
+            projected: list[candidates.Projected] = self.steps.run("directions", search.step, make)
+            blocks = everywhere if search.layer is None else [search.layer]
+            for one in projected:
+                columns: dict[str, Any] = {"unit": "layer", "rank": one.rank, "is_chosen": one.is_chosen}
+                self.record.add_row(one.rule, blocks, search.text, "loss", difference=one.price, **columns)
 
     def _save(self, plan: LayerPlan, healed: Healing | None) -> LayerPlan:
         """Save the smaller model, then reopen it and check its loss."""

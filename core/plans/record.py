@@ -12,9 +12,9 @@ from typing import Any
 from core.analysis.intervals import Difference
 from core.geometry.clouds import none_if_nan
 from core.measure.checkpoint import code_version
-from core.plans.candidates import Candidate, Choice, Projected, Similarity
+from core.plans.candidates import Candidate, Choice, Similarity
 from core.plans.healing import PRECISIONS, Footprint, why_no_mergekit
-from core.plans.pricing import Blocks, Price, Prices, Scores, loss_increase
+from core.plans.pricing import Price, Prices, Scores
 from core.plans.setup import HELD_OUT, SELECTION, PlanSetup
 from core.records import AGAINST_PLAN, LayerPlan
 from core.tables import PlanOutcomeRow, PlanRow
@@ -106,13 +106,6 @@ class PlanRecord:
             is_chosen, is_equal = one.blocks == choice.chosen.blocks, one.blocks in choice.equal
             self.add_price(one.rule, text, prices[one.blocks], is_chosen=is_chosen, is_equal=is_equal)
 
-    def add_rivals(self, proposed: Sequence[Candidate], chosen: Blocks, text: str, prices: Prices) -> None:
-        """Add rows for what each other candidate costs more than the plan's set, paired by window."""
-        for one in proposed:
-            if one.blocks != chosen:
-                difference = loss_increase(prices[chosen].scores, prices[one.blocks].scores)
-                self.add_row(one.rule, one.blocks, text, "above_plan", difference=difference)
-
     def add_rounding(self, whole: Scores, rounded: Scores, bytes_saved: float) -> None:
         """Add rows for the weights of all blocks rounded to 8 bits: the price, and the bytes beside those of bfloat16."""
         price = Price(tuple(range(self._setup.n_blocks)), whole, rounded)
@@ -121,12 +114,6 @@ class PlanRecord:
         self._add_loss("rounding", HELD_OUT, price, **columns)
         columns |= {"before": n_bytes, "after": n_bytes - bytes_saved}
         self.add_row("rounding", price.blocks, "weights", "bytes_bfloat16", **columns)
-
-    def add_path(self, path: Sequence[Price]) -> None:
-        """Add rows for the search path, on the search windows."""
-        for price in path:
-            self.add_row("path", price.blocks, SELECTION, "loss", difference=price.increase)
-            self.add_row("path", price.blocks, SELECTION, "divergence", after=price.divergence)
 
     def add_similarity(self, similarity: Similarity) -> None:
         """Add rows for the influence of each block and the angles across stretches of up to half of the blocks."""
@@ -137,13 +124,6 @@ class PlanRecord:
             for length in range(1, n_blocks // 2 + 1):
                 for start, value in enumerate(table.diagonal(length).tolist()):
                     self.add_row("stretch", range(start, start + length), SELECTION, measure, after=value)
-
-    def add_directions(self, layer: int | None, text: str, projected: Sequence[Projected]) -> None:
-        """Add rows for the projections of a layer, or of all together."""
-        layers = range(self._setup.n_blocks + 1) if layer is None else [layer]
-        for one in projected:
-            columns: dict[str, Any] = {"unit": "layer", "rank": one.rank, "is_chosen": one.is_chosen}
-            self.add_row(one.rule, layers, text, "loss", difference=one.price, **columns)
 
     # --- the plan ----------------------------------------------------------------------------------------------------
 
