@@ -45,6 +45,7 @@ from core.scores.score_rows import (
     section,
     shorten,
     skipped_row,
+    unknown_format,
 )
 from core.scores.table import ANSWER_COLUMNS, PARQUET, Line, Table, parquet_table, read_answers, read_csv, text_table
 from core.tables import ScoreRow
@@ -89,9 +90,7 @@ def _read_json(file: ScoreInput) -> ScoreFile:
         return read_harness(file, data, remarks)
     if is_leaderboard(data):
         return read_leaderboard(file, data, remarks)
-    raise InputError(
-        "{file} is no JSON of lm-evaluation-harness (0.3, 0.4) or the Open LLM Leaderboard v2.", file=file.shown_name
-    )
+    raise unknown_format(file)
 
 
 def _read_table(file: ScoreInput, table: Table) -> ScoreFile:
@@ -128,10 +127,7 @@ def read_hub_results(file: ScoreInput) -> ScoreFile:
     if not isinstance(data, list) or not any(
         isinstance(entry, dict) and "dataset" in entry and "value" in entry for entry in data
     ):
-        raise InputError(
-            "{file} is no YAML that we know: evaluation results (.eval_results/*.yaml) with dataset and value.",
-            file=file.shown_name,
-        )
+        raise unknown_format(file)
     folder = _MODEL_FOLDER.search("/".join(file.path))
     repository = model_by_path(file, "/".join(folder.groups()) if folder else None, remarks)
     # The file's commit is not stated to be the one that was evaluated.

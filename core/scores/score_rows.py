@@ -279,6 +279,14 @@ class ScoreInput:
             )
 
 
+def unknown_format(file: ScoreInput) -> InputError:
+    return InputError(
+        "{file} is no score file that is known: of lm-evaluation-harness (0.3, 0.4), the Open LLM Leaderboard v2, "
+        "evaluation results of the hub (.eval_results/*.yaml), or CSV after `workdim scores template`.",
+        file=file.shown_name,
+    )
+
+
 MAX_JSON = 64 * 2**20
 """Parsed JSON takes about ten times its size in memory, and must be held as a whole."""
 _MAX_REMARKS = 20

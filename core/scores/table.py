@@ -40,6 +40,7 @@ from core.scores.score_rows import (
     shorten,
     skipped_row,
     std_error,
+    unknown_format,
     whole_number,
 )
 from core.tables import ScoreRow, ScoreSampleRow
@@ -80,11 +81,7 @@ def text_table(file: ScoreInput) -> Table:
     outside_quotes = "".join(file.first_line.split('"')[::2])
     separator = max(_SEPARATORS, key=outside_quotes.count)
     if separator not in outside_quotes:
-        raise InputError(
-            "{file} is neither JSON nor a table ({line!r}). Known: lm-evaluation-harness, Open LLM Leaderboard v2, CSV after `workdim scores template`.",
-            file=file.shown_name,
-            line=shorten(file.first_line.strip()),
-        )
+        raise unknown_format(file)
     rows = _rows(file, separator)
     header = [name.strip() for name in next(rows, (0, []))[1]]
     file.require_at_most(MAX_COLUMNS, len(header), Sentence("columns"))

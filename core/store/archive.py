@@ -127,10 +127,8 @@ def create_archive(target: Path, about: dict[str, Any]) -> Iterator[ArchiveWrite
     `about` holds the other entries of the manifest; the block may add to it. Raises InputError if the target exists or is
     no .zip file, ResourceError if it cannot be written.
     """
-    if target.suffix.lower() != ".zip":
-        raise InputError("{target} is no .zip file. Name one with --out.", target=target)
-    if target.exists():
-        raise InputError("{target} is there already. Name a new .zip file with --out.", target=target)
+    if target.suffix.lower() != ".zip" or target.exists():
+        raise InputError("{target} is there already, or no .zip file. Name a new .zip file with --out.", target=target)
     make_folder(target.parent)
     with writing(target, free_some("--out")), temporary_folder("archive", target.parent) as place:
         made = place / "archive.zip"
@@ -162,9 +160,9 @@ class Archive:
         return self.manifest.get("files", {})
 
     def folders(self, parent: str) -> dict[str, dict[str, str]]:
-        """Folder below `parent` -> file name -> name in the archive."""
+        """Folder below `parent` -> file name -> name in the archive, also of files that only its manifest names."""
         found: dict[str, dict[str, str]] = {}
-        for name in self.members:
+        for name in (*self.members, *self.declared_files):
             if name.startswith(f"{parent}/"):
                 folder, _, file = name[len(parent) + 1 :].rpartition("/")
                 found.setdefault(folder, {})[file] = name
@@ -172,7 +170,9 @@ class Archive:
 
     def extract(self, name: str, target: Path) -> None:
         """Copy one file. Raises WarehouseError if it contradicts the manifest, or is larger than any of ours."""
-        member = self.members[name]
+        member = self.members.get(name)
+        if member is None:
+            raise WarehouseError("{gone} of {path} is missing, which its manifest names.", gone=name, path=self.path)
         source = str(member) if isinstance(member, Path) else f"{self.path}, {name}"
         if isinstance(member, Path) and member.is_symlink():
             raise WarehouseError("{source} is a link: archives hold none.", source=source)
@@ -208,10 +208,7 @@ class Archive:
 
     def unpack(self, target: Path, progress: Progress = no_progress) -> None:
         """Copy all files. Raises WarehouseError also if the files are not those the manifest names."""
-        strange = [name for name in (*self.members, *self.declared_files) if not _MEMBER_NAME.fullmatch(name)]
-        if strange:
-            raise _damaged_archive(self.path, Sentence("it holds {strange!r}", strange=strange[0][:80]))
-        if self.members.keys() != self.declared_files.keys():
+        if self.members.keys() != self.declared_files.keys() or not all(map(_MEMBER_NAME.fullmatch, self.members)):
             raise _damaged_archive(self.path, Sentence("it does not hold what its manifest names"))
         for number, name in enumerate(self.members, start=1):
             self.extract(name, target / name)
@@ -265,13 +262,9 @@ def _files_in(path: Path) -> dict[str, Path | zipfile.ZipInfo]:
 def _check_members(path: Path, infos: list[zipfile.ZipInfo], unpack_folder: Path | None) -> None:
     """Check the zip file's table of contents before reading anything. Later no file is read beyond its size here."""
     names = [info.filename for info in infos]
-    hostile = next((name for name in names if _UNSAFE_NAME.search(name)), None)
-    if hostile is not None:
-        raise _damaged_archive(path, Sentence("the name {hostile!r} leads out of it", hostile=hostile[:80]))
-    if any(stat.S_ISLNK(info.external_attr >> 16) for info in infos):
-        raise _damaged_archive(path, Sentence("it holds links"))
-    if len(set(names)) < len(names):
-        raise _damaged_archive(path, Sentence("it holds one name twice"))
+    has_links = any(stat.S_ISLNK(info.external_attr >> 16) for info in infos)
+    if has_links or any(map(_UNSAFE_NAME.search, names)) or len(set(names)) < len(names):
+        raise _damaged_archive(path, Sentence("it holds links, one name twice, or a name that leads out of it"))
     if any(info.flag_bits & 1 for info in infos):
         raise WarehouseError("{path} is encrypted. Unpack it first, and name the folder.", path=path)
     unpacked, packed = sum(info.file_size for info in infos), path.stat().st_size

@@ -206,7 +206,7 @@ def read_header(parcel: Path) -> ParcelHeader:
             run[key] == rows[table][key] for table, key in (("models", "model_id"), ("corpora", "corpus_id"))
         )
         if not is_consistent or run["run_id"] != parcel.name:
-            raise _mixed_parcel(parcel, RUN_FILE)
+            raise ValueError(f"{RUN_FILE} mixes several runs, models or texts")
         return header
 
 
@@ -261,12 +261,12 @@ def parse_rows(table: str, rows: list[dict[str, Any]]) -> pl.DataFrame:
 
 
 def _check_rows(header: ParcelHeader, table: Table, rows: pl.DataFrame) -> None:
-    """Raises WarehouseError or ValueError unless all rows are of one run, their layers exist, their numbers fit into the
+    """Raises ValueError unless all rows are of one run, their layers exist, their numbers fit into the
     DuckDB file and no row is there twice."""
     if rows.is_empty():
         return
     if (rows["run_id"] != header.run_id).any():
-        raise _mixed_parcel(header.parcel, table.name)
+        raise ValueError(f"{table.name} mixes several runs")
     n_layers = header.rows["models"]["n_layers"]
     for column in table.columns:
         limit, is_layer = _LIMITS.get(column.sql_type), column.declared.is_layer
@@ -274,33 +274,14 @@ def _check_rows(header: ParcelHeader, table: Table, rows: pl.DataFrame) -> None:
             if not isinstance(end, int | float):  # NULLs alone
                 continue
             if is_layer and not 0 <= end <= n_layers:
-                raise WarehouseError(
-                    "The parcel {parcel} has layer {layer} of {n_layers} in {table}; it was left where it is.",
-                    parcel=header.parcel,
-                    layer=end,
-                    table=table.name,
-                    n_layers=n_layers,
-                )
+                raise ValueError(f"layer {end} of {n_layers} in {table.name}")
             if limit and not -limit <= end < limit:
                 raise ValueError(f"{table.name} has a value of {column.name} beyond any that is measured")
     keys = rows.select(table.key)
     if keys.n_unique() != keys.height:
         duplicate = keys.filter(keys.is_duplicated()).row(0, named=True)
         named = ", ".join(f"{name} {value}" for name, value in list(duplicate.items())[1:] if value is not None)
-        raise WarehouseError(
-            "The parcel {folder} holds a row of {table} twice ({named}); it was left where it is.",
-            folder=header.parcel,
-            table=table.name,
-            named=named,
-        )
-
-
-def _mixed_parcel(parcel: Path, where: str) -> WarehouseError:
-    return WarehouseError(
-        "The parcel {parcel} mixes several runs, models or texts ({where}); it was left there.",
-        parcel=parcel,
-        where=where,
-    )
+        raise ValueError(f"a row of {table.name} twice: {named}")
 
 
 def publish_parcel(folder: Folder, job_folder: Path) -> Path:

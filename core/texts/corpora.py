@@ -186,35 +186,27 @@ def paragraphs(text: str) -> list[str]:
 
 def _read_table(path: Path, text: str, column: str | None) -> tuple[list[Any], bool]:
     """The values of the column to read, and whether they are conversations. `text` is the file's content, empty for Parquet."""
-    kind = path.suffix.lower()
-    if kind in (".json", ".jsonl"):
-        return _read_json(path, text, column)
+    if path.suffix.lower() != ".parquet":
+        return _read_rows(path, text, column)
     try:
-        if kind == ".parquet":
-            kinds = {name: _kind_of_type(dtype) for name, dtype in pl.read_parquet_schema(path).items()}
-            column = _choose_column(path, kinds, column)
-            values = read_parquet_column(path, column)
-        else:
-            frame = pl.read_csv(io.StringIO(text), infer_schema=False)
-            kinds = dict.fromkeys(frame.columns, TEXTS)
-            column = _choose_column(path, kinds, column)
-            values = frame[column]
-            _require_within_limits(path, len(values), len(text))
+        kinds = {name: _kind_of_type(dtype) for name, dtype in pl.read_parquet_schema(path).items()}
+        column = _choose_column(path, kinds, column)
+        values = read_parquet_column(path, column)
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
         raise _unreadable(path, str(error).splitlines()[0]) from error
     is_chats = kinds[column] == CHATS
     return values.to_list() if is_chats else [value.strip() for value in values.drop_nulls()], is_chats
 
 
-def _read_json(path: Path, text: str, column: str | None) -> tuple[list[Any], bool]:
+def _read_rows(path: Path, text: str, column: str | None) -> tuple[list[Any], bool]:
     """As `_read_table`. Lines are parsed one by one: whatever else a line holds is in memory for that line only.
 
     A table's reader would find one type for all lines first, which takes gigabytes for a few nested ones.
     """
     types: dict[str, set[str]] = {}
-    for number, row in _json_rows(path, text):
+    for number, row in _rows(path, text):
         if is_chat(row):  # the rows themselves are conversations
-            return [row for _, row in _json_rows(path, text)], True
+            return [row for _, row in _rows(path, text)], True
         for name, value in _record(path, number, row).items():
             if value is not None:
                 types.setdefault(name, set()).add(CHATS if is_chat(value) else type(value).__name__)
@@ -227,7 +219,7 @@ def _read_json(path: Path, text: str, column: str | None) -> tuple[list[Any], bo
         if not kinds:
             raise CorpusError("{path} holds no conversations. Save plain texts as .jsonl.", path=path.name)
     column = _choose_column(path, kinds, column)
-    rows = ((number, _record(path, number, row).get(column)) for number, row in _json_rows(path, text))
+    rows = ((number, _record(path, number, row).get(column)) for number, row in _rows(path, text))
     if kinds[column] == CHATS:
         return [value for _, value in rows], True
     texts = []
@@ -239,9 +231,15 @@ def _read_json(path: Path, text: str, column: str | None) -> tuple[list[Any], bo
     return texts, False
 
 
-def _json_rows(path: Path, text: str) -> Iterator[tuple[int, Any]]:
-    """Number and value of each line that is not blank, or of each item of the one list in a .json file. Raises CorpusError for
-    what is no JSON."""
+def _rows(path: Path, text: str) -> Iterator[tuple[int, Any]]:
+    """Number and value of each row of a CSV file, of each line that is not blank, or of each item of the one list in a .json
+    file. Raises CorpusError for what is none of these."""
+    if path.suffix.lower() == ".csv":
+        try:
+            yield from enumerate(pl.read_csv(io.StringIO(text), infer_schema=False).iter_rows(named=True), 1)
+        except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+            raise _unreadable(path, str(error).splitlines()[0]) from error
+        return
     if path.suffix.lower() == ".json":
         try:
             rows = parse_json(text)
@@ -560,17 +558,14 @@ def read_labels(path: Path) -> LabelledTexts:
         content = read_whole(path).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise CorpusError("{path} is not UTF-8. Save it so: Excel calls it CSV UTF-8.", path=path.name) from error
-    if path.suffix.lower() == ".csv":
-        try:
-            rows = pl.read_csv(io.StringIO(content), infer_schema=False).to_dicts()
-        except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
-            raise _not_labelled(path) from error
-    else:
-        rows = [_record(path, number, row) for number, row in _json_rows(path, content)]
+    rows = [_record(path, number, row) for number, row in _rows(path, content)]
     if not all(
         isinstance(row.get("text"), str) and row["text"].strip() and row.get("label") is not None for row in rows
     ):
-        raise _not_labelled(path)
+        raise CorpusError(
+            "{path} is no file of labelled texts. Each row needs `text` and `label`, as JSON lines or CSV.",
+            path=path.name,
+        )
     texts, labels = [_whole(row["text"], path.name) for row in rows], [str(row["label"]) for row in rows]
     # Without a document of its own, a text that is there twice would be learned from its copy.
     documents = [str(row["text"] if row.get("document") is None else row["document"]) for row in rows]
@@ -589,10 +584,4 @@ def read_labels(path: Path) -> LabelledTexts:
     return LabelledTexts(
         tuple(texts[at] for at in drawn),
         *(np.unique([names[at] for at in drawn], return_inverse=True)[1] for names in (labels, documents)),
-    )
-
-
-def _not_labelled(path: Path) -> CorpusError:
-    return CorpusError(
-        "{path} is no file of labelled texts. Each row needs `text` and `label`, as JSON lines or CSV.", path=path.name
     )

@@ -70,9 +70,7 @@ class Text:
     def asked(self) -> Any:
         return self.text
 
-    @property
-    def content(self) -> Any:
-        return self.text
+    content = asked
 
 
 @dataclass(frozen=True)

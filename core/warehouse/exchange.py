@@ -504,30 +504,21 @@ def import_runs(
 def _import_parcels(
     source: Archive, known: _Known, place: Path, dry_run: bool, progress: Progress
 ) -> list[ImportedRun]:
-    imported = []
     folders = source.folders("parcels")
-    missing = source.declared_files.keys() - source.members.keys()
-    gone = {name.split("/")[1]: name for name in sorted(missing, reverse=True) if name.startswith("parcels/")}
-    labels = sorted(folders.keys() | gone.keys())
     if not folders:
         told = Sentence("It holds no parcel. Of a folder that was zipped by hand, name the folder.")
-        imported.append(ImportedRun(str(source.path), "", "damaged", told))
-    for number, label in enumerate(labels, start=1):
-        if label in gone:
-            reason = Sentence(
-                "{gone} of {path} is missing, which its manifest names.", gone=gone[label], path=source.path
-            )
-            imported.append(ImportedRun(str(source.path), label, "damaged", reason))
-        else:
-            imported.append(_import_parcel(source, label, folders[label], known, place, dry_run))
-        progress(number, len(labels))
+        return [ImportedRun(str(source.path), "", "damaged", told)]
+    imported = []
+    for number, (label, files) in enumerate(sorted(folders.items()), start=1):
+        imported.append(_import_parcel(source, label, files, known, place, dry_run))
+        progress(number, len(folders))
     return imported
 
 
 def _import_parcel(
     packed: Archive, label: str, files: dict[str, str], known: _Known, place: Path, dry_run: bool
 ) -> ImportedRun:
-    member = packed.members[next(iter(files.values()))]
+    member = packed.members.get(next(iter(files.values())))
     source, run_id = str(member.parent if isinstance(member, Path) else packed.path), label
     try:
         run_id = _stage_parcel(packed, files, source, place)
@@ -552,9 +543,7 @@ def _stage_parcel(packed: Archive, files: dict[str, str], source: str, place: Pa
             raise ValueError("it names no run")
         left_out = () if TOKENS in told["files"] else (f"{TOKENS}.parquet",)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise WarehouseError(
-            "The parcel {source} is damaged: its {run_file} cannot be read.", source=source, run_file=RUN_FILE
-        ) from error
+        raise parcels.damaged(Path(source) / RUN_FILE, error) from error
     shutil.rmtree(place / run_id, ignore_errors=True)
     for file in sorted(files.keys() & {*PARCEL_FILES}.difference(left_out)):
         packed.extract(files[file], place / run_id / file)

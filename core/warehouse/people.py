@@ -122,11 +122,11 @@ def _new_scores(pilot: Pilot, registered: pl.DataFrame, registered_at: datetime)
             rows.append(_score_row(pilot, pilot.task, model, registered_at))
         elif before != now:
             raise InputError(
-                "{written} is registered with {before} in {pilot_id}; the file says {now}. Put it back, or rename the pilot.",
+                "{written} is registered with the score {before} in {pilot_id}; the file says {now}. Put it back, or rename the pilot.",
                 written=model.written,
-                before=_format_score(before),
+                before=[part for part in before if part is not None],
                 pilot_id=pilot.pilot_id,
-                now=_format_score(now),
+                now=[part for part in now if part is not None],
             )
     return frame(rows, ScoreRow)
 
@@ -153,12 +153,6 @@ def _score_row(pilot: Pilot, task: OwnTask, model: PilotModel, registered_at: da
         as_of=registered_at.isoformat(),
         file_sha256="",
     )
-
-
-def _format_score(score: tuple[float, float | None, int | None]) -> str:
-    value, std_error, n_samples = score
-    error = "" if std_error is None else f" ± {std_error:g}"
-    return f"{value:g}{error}" + ("" if n_samples is None else f" (n={n_samples})")
 
 
 # --- selection rules with their choices, a file for each version of a rule -------------------------------------------
@@ -257,8 +251,6 @@ def _write(warehouse: Warehouse, row: RuleRow, choices: list[RuleChoiceRow]) -> 
 
 # --- recipes of reports with their numbers, and the comparison of these with what the report says now ----------------
 
-MAX_TEMPLATE_BYTES = 8 * 2**20
-"""Bytes: a recipe is one file with its template, which is read whole."""
 _RECIPE = "recipe"
 State = Literal["same", "changed", "gone", "edited"]
 
@@ -302,15 +294,8 @@ def save_recipe(
 ) -> SavedRecipe:
     """Save a recipe with the numbers of its report, which replace earlier ones.
 
-    Raises InputError for a template that is too large.
+    Raises InputError where they are too large together with the template.
     """
-    if template is not None and len(template) > MAX_TEMPLATE_BYTES:
-        raise InputError(
-            "{template} has {n_template:.0f} MB; {largest_template} can be kept. Shrink its pictures.",
-            template=recipe.template,
-            n_template=len(template) / 2**20,
-            largest_template=MAX_TEMPLATE_BYTES // 2**20,
-        )
     recipe_id, now = recipe.recipe_id, utc_now()
     with warehouse.update(_RECIPE, recipe_id):
         before = user_files.read(warehouse.folder, _RECIPE, recipe_id)

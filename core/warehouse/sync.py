@@ -23,7 +23,6 @@ from typing import Any
 
 import duckdb
 import polars as pl
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from core.errors import ResourceError, Sentence, WarehouseError, WarehouseLocked
@@ -359,12 +358,10 @@ def own_table_files(folder: Folder) -> list[Path]:
 
 def own_table_name(file: Path) -> str:
     """The name of the table in a file. Raises WarehouseError for a file that is damaged or was renamed."""
-    try:
-        name = (pq.read_metadata(file).metadata or {})[_NAME_IN_FILE.encode()].decode()
-    except (pa.ArrowException, OSError, KeyError, ValueError) as error:
-        raise WarehouseError("{file} is damaged: it holds no table of Workdim.", file=file) from error
-    if file.stem != user_files.hash_name(name):
-        raise WarehouseError("{file} is damaged: it holds no table of Workdim.", file=file)
+    with naming_damage(file):
+        name = (pq.read_metadata(file).metadata or {}).get(_NAME_IN_FILE.encode(), b"").decode()
+        if file.stem != user_files.hash_name(name):
+            raise ValueError("it holds no table of Workdim")
     return name
 
 
@@ -557,25 +554,24 @@ def _left_behind(
     old: Connection, new: Connection, folder: Folder, changing: Collection[tuple[str, str]], with_people: bool
 ) -> Iterator[Sentence]:
     """A line for all that only the old file has: the new one is built from files, which these rows lack."""
-    tables = set(first_column(old, "SELECT table_name FROM duckdb_tables() WHERE NOT internal"))
-    if "runs" in tables:
-        before, now = (set(first_column(each, "SELECT run_id FROM runs")) for each in (old, new))
-        for run_id in sorted(before - now):
-            if not parcels.is_deleted(folder, run_id):
-                yield Sentence("Run {run_id} has no readable parcel: its rows stay in the old file.", run_id=run_id)
-    for kind, declared in user_files.KINDS.items() if with_people else ():
-        if declared.tables[0] in tables:
-            for one in sorted(names_in_rows(old, kind).keys() - names_in_rows(new, kind).keys()):
-                if (kind, one) not in changing:  # otherwise a killed process has just deleted it
-                    yield Sentence(
-                        "The {kind} {one} has no readable file: its rows stay in the old file.", kind=kind, one=one
-                    )
+    for kind, one in sorted(_stored(old) - _stored(new)):
+        # Otherwise it was deleted, or a killed process has just deleted it.
+        if not parcels.is_deleted(folder, one) if kind == RUN else with_people and (kind, one) not in changing:
+            yield Sentence("The {kind} {one} has no readable file: its rows stay in the old file.", kind=kind, one=one)
     sql = (
         "SELECT schema_name || '.' || table_name FROM duckdb_tables() "
         "WHERE NOT internal AND schema_name NOT IN ('main', 'stored') ORDER BY ALL"
     )
     for table in first_column(old, sql):
         yield Sentence("Table {table} has a schema of its own and stays in the old file.", table=table)
+
+
+def _stored(connection: Connection) -> set[tuple[str, str]]:
+    """Kind and id of all runs and user files that have rows in a DuckDB file, which may lack tables."""
+    tables = set(first_column(connection, "SELECT table_name FROM duckdb_tables() WHERE NOT internal"))
+    run_ids = first_column(connection, "SELECT run_id FROM runs") if "runs" in tables else []
+    people = [kind for kind, declared in user_files.KINDS.items() if declared.tables[0] in tables]
+    return {(RUN, one) for one in run_ids} | {(kind, one) for kind in people for one in names_in_rows(connection, kind)}
 
 
 @contextlib.contextmanager

@@ -111,11 +111,11 @@ BOMB = "- &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
     [
         ("- dataset: {id: a/b\n  value: 1\n", "is no YAML at line"),
         ("- dataset: {id: a/b}\n  value: 1\n  value: 2\n", "a key stands twice"),
-        ("- one\n- two\n", "is no YAML that we know: evaluation results"),
-        ("---\nname: a\n", "is no YAML that we know: evaluation results"),
+        ("- one\n- two\n", "is no score file that is known"),
+        ("---\nname: a\n", "is no score file that is known"),
         ("- " + "[" * 20_000, "is YAML that cannot be read: RecursionError"),
-        ("- !!python/object/apply:os.system [echo]\n", "that we know"),
-        (BOMB, "that we know"),
+        ("- !!python/object/apply:os.system [echo]\n", "is no score file that is known"),
+        (BOMB, "is no score file that is known"),
         ("- x: 1\n" * 1_000_000, "7 MiB of YAML; up to 4 are read"),
     ],
 )

@@ -90,7 +90,7 @@ def test_links_and_doubled_names_and_other_files_are_refused(tmp_path):
         packed.writestr("run.json", "[]")
     (tmp_path / "none.zip").write_bytes(b"PK\x03\x04 and no more")
     for file, reason in (
-        (link, "holds links"),
+        (link, "holds links, one name twice"),
         (tmp_path / "twice.zip", "one name twice"),
         (tmp_path / "none.zip", "no zip file"),
     ):

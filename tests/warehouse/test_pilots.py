@@ -83,7 +83,9 @@ def test_own_scores_may_follow_but_never_change(warehouse):
         ("o/other", "step1", 55.0, 1.5, 200, f"pilot:{PILOT.pilot_id}"),
         ("pypi:made-up", None, 61.0, 1.5, 200, f"pilot:{PILOT.pilot_id}"),
     ]
-    with pytest.raises(InputError, match=r"pypi:made-up is registered with 61 ± 1.5 \(n=200\).*file says 62"):
+    with pytest.raises(
+        InputError, match=r"pypi:made-up is registered with the score 61\.0, 1\.5, 200 in .*file says 62"
+    ):
         people.register_pilot(warehouse, with_score(PILOT, 62.0))
     assert queries.scores(warehouse, ["pypi:made-up"])["value"].to_list() == [61.0]
 

@@ -77,6 +77,6 @@ def test_bad_recipes_are_one_line(warehouse):
         with pytest.raises(InputError):
             replace(RECIPE, **changed)
     with pytest.raises(InputError, match="MB"):
-        people.save_recipe(warehouse, RECIPE, [], "0.1", b"x" * (people.MAX_TEMPLATE_BYTES + 1))
+        people.save_recipe(warehouse, RECIPE, [], "0.1", b"x" * 2**24)
     with pytest.raises(InputError, match="None yet"):
         find_recipe([], "x")
