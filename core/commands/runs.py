@@ -39,7 +39,6 @@ from core.terminal.tables import diff_lines, runs_table, trash_table
 from core.warehouse import queries, reference
 from core.warehouse.connection import exists
 from core.warehouse.exchange import (
-    REJECTED_STATES,
     Backup,
     create_backup,
     export_runs,
@@ -239,14 +238,13 @@ def import_(options: argparse.Namespace) -> int:
         recover_for_reader(warehouse)
     with counting_bar(Sentence("checking parcels")) as progress:
         outcome = import_runs(warehouse, options.paths, options.dry_run, progress)
-    left_out = outcome.count(*REJECTED_STATES) + len(outcome.remarks)
 
     def lines() -> Iterator[str]:
         yield Sentence(
             "Runs: {new} new, {known} known, {left_out} left out. Scores: {scores:,}.",
             new=outcome.count("new", "waits"),
             known=outcome.count("known", "annotated"),
-            left_out=left_out,
+            left_out=outcome.n_left_out,
             scores=outcome.n_scores,
         )
         if options.dry_run:
@@ -258,7 +256,7 @@ def import_(options: argparse.Namespace) -> int:
             yield f"{pad(_('left out'), STATE_WIDTH)}{worded(line)}"
 
     show_records(options, asdict(outcome), lines())
-    return 2 if left_out else 0
+    return 2 if outcome.n_left_out else 0
 
 
 def backup(options: argparse.Namespace) -> int:

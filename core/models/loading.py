@@ -221,10 +221,9 @@ def check_files(weights: Weights) -> None:
         except (SafetensorError, OSError) as error:
             raise damaged(path.name, weights.name, error) from error
     # For weights that are not downloaded yet, only the bytes are known; every layer has at least a vector.
-    _check_sizes(weights, settings, n_tensors or weights.n_bytes)
-    for part in ("text_config", "encoder", "decoder"):
-        if isinstance(settings.get(part), dict):
-            _check_sizes(weights, settings[part], n_tensors or weights.n_bytes)
+    for part in (settings, *map(settings.get, ("text_config", "encoder", "decoder"))):
+        if isinstance(part, dict):
+            _check_sizes(weights, part, n_tensors or weights.n_bytes)
 
 
 def _check_sizes(weights: Weights, settings: dict[str, Any], most_layers: int) -> None:

@@ -544,12 +544,10 @@ def halved(size: int, model: str, n_tokens: int, device: torch.device) -> int:
 
 
 def too_large(name: str, device: torch.device) -> ResourceError:
-    other = Sentence("a smaller model") if device.type == "cpu" else Sentence("--device cpu")
     return ResourceError(
-        "{name} does not fit into the memory of {device}. Try --dtype bfloat16 or {other}.",
+        "{name} does not fit into the memory of {device}. Try --dtype bfloat16, a smaller model, or another --device.",
         name=name,
         device=device,
-        other=other,
     )
 
 

@@ -349,9 +349,7 @@ def read_samples(file: ScoreInput, entries: Iterable[Any], remarks: Remarks) -> 
     samples: list[ScoreSampleRow] = []
     for index, entry in enumerate(entries, start=1):
         if not is_sample(entry):
-            raise InputError(
-                "{file} holds something that is no question at entry {index}.", file=file.shown_name, index=index
-            )
+            raise InputError("{file} holds something that is no question at entry {index}.", file=file, index=index)
         doc_hash, doc_id = question_hash(entry), _doc_id(entry.get("doc_id"))
         times[doc_id] += entry.get("filter") is None
         for metric in _metrics(entry):
@@ -376,7 +374,7 @@ def read_samples(file: ScoreInput, entries: Iterable[Any], remarks: Remarks) -> 
         raise InputError(
             "{file} has no score per question ({metrics}); the benchmark's score is in the results file. "
             "Leave this out.",
-            file=file.shown_name,
+            file=file,
             metrics=[*left_out][:_MAX_REMARKS],
         )
     if max(times.values()) > 1:
@@ -395,11 +393,11 @@ def entries_by_line(file: ScoreInput, remarks: Remarks) -> Iterator[Any]:
                 raise InputError(
                     "Line {number} of {file} has more than {max_line:,} characters: no question has.",
                     number=number,
-                    file=file.shown_name,
+                    file=file,
                     max_line=MAX_LINE,
                 )
             if line.strip():
-                yield parse(line, f"Line {number} of {file.shown_name}", remarks)
+                yield parse(line, f"Line {number} of {file}", remarks)
 
 
 def _model(file: ScoreInput) -> str | None:
@@ -423,7 +421,7 @@ def _benchmark(file: ScoreInput) -> str:
             BENCHMARK,
             "{file} names no benchmark for its answers: state it, or keep the harness's name "
             "(samples_TASK_TIME.jsonl).",
-            file=file.shown_name,
+            file=file,
         ) from skip
 
 

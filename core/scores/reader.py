@@ -68,7 +68,7 @@ def read_scores(name: str, content: bytes, mapping: Mapping[str, str] | None = N
         return _read_table(file, parquet_table(file))
     start = file.first_line.lstrip()[:1]
     if not start:
-        raise InputError("{file} is empty.", file=file.shown_name)
+        raise InputError("{file} is empty.", file=file)
     if start in "{[":
         return _read_json(file)
     if start in "-#" and may_be_hub_results(content[:_HEAD].decode(file.encoding, "replace")):
@@ -144,10 +144,10 @@ def _load_yaml(file: ScoreInput) -> Any:
         if mark := getattr(error, "problem_mark", None):
             place, reason = Sentence("line {line}", line=mark.line + 1), shorten(getattr(error, "problem", None))
             raise InputError(
-                "{file} is no YAML at {place}: {reason}.", file=file.shown_name, place=place, reason=reason
+                "{file} is no YAML at {place}: {reason}.", file=file, place=place, reason=reason
             ) from error
         raise InputError(
-            "{file} is YAML that cannot be read: {error}.", file=file.shown_name, error=type(error).__name__
+            "{file} is YAML that cannot be read: {error}.", file=file, error=type(error).__name__
         ) from error
 
 

@@ -11,6 +11,7 @@ import math
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from functools import cached_property
@@ -118,7 +119,7 @@ def model_of_file(file: ScoreInput, name: Cell, remarks: Remarks) -> str:
         raise Unnamed(
             MODEL,
             "{file} names no model that can be stored ('{name}'): state which its scores are of.",
-            file=file.shown_name,
+            file=file,
             name=shorten(name),
         ) from skip
 
@@ -169,7 +170,7 @@ def score_file(file: ScoreInput, format: str, rows: Iterable[ParsedScore], remar
         kept.append(row)
         file.require_at_most(MAX_VALUES, len(kept), Sentence("values"))
     if not kept:
-        raise InputError("{file} holds no scores.", file=file.shown_name)
+        raise InputError("{file} holds no scores.", file=file)
     return ScoreFile(file.shown_name, file.sha256, format, tuple(kept), (), tuple(remarks))
 
 
@@ -226,6 +227,9 @@ class ScoreInput:
         """The last part of the name, as it can be printed."""
         return shorten(self.path[-1] or "file")
 
+    def __str__(self) -> str:
+        return self.shown_name
+
     @cached_property
     def sha256(self) -> str:
         return hashlib.sha256(self.content).hexdigest()
@@ -235,23 +239,18 @@ class ScoreInput:
         """The text encoding of the bytes. Raises InputError if they are not text."""
         for mark, kind in _NOT_TEXT.items():
             if self.content.startswith(mark):
-                raise InputError("{file} is {kind}.", file=self.shown_name, kind=kind)
+                raise InputError("{file} is {kind}.", file=self, kind=kind)
         known = [encoding for start, encoding in _ENCODINGS.items() if re.match(start, self.content)]
         candidates = known or ["utf-8", "cp932"]
         for encoding in candidates:
-            if self._can_decode(encoding):
-                return encoding
+            with suppress(UnicodeDecodeError):
+                if "\0" not in self.content.decode(encoding):
+                    return encoding
         raise InputError(
             "{file} cannot be read as {tried} text, or holds NUL bytes: save it as UTF-8.",
-            file=self.shown_name,
+            file=self,
             tried=[encoding.upper() for encoding in candidates],
         )
-
-    def _can_decode(self, encoding: str) -> bool:
-        try:
-            return "\0" not in self.content.decode(encoding)
-        except UnicodeDecodeError:
-            return False
 
     @property
     def encoding_remarks(self) -> tuple[Remark, ...]:
@@ -272,7 +271,7 @@ class ScoreInput:
         if n > most:
             raise InputError(
                 "{file} has {n:,} {unit}; up to {most:,} are read. Split it.",
-                file=self.shown_name,
+                file=self,
                 n=math.ceil(n),
                 unit=unit,
                 most=most,
@@ -283,12 +282,12 @@ def unknown_format(file: ScoreInput) -> InputError:
     return InputError(
         "{file} is no score file that is known: of lm-evaluation-harness (0.3, 0.4), the Open LLM Leaderboard v2, "
         "evaluation results of the hub (.eval_results/*.yaml), or CSV after `workdim scores template`.",
-        file=file.shown_name,
+        file=file,
     )
 
 
-MAX_JSON = 64 * 2**20
-"""Parsed JSON takes about ten times its size in memory, and must be held as a whole."""
+MAX_JSON = 64
+"""Largest file that is one JSON text, in MiB. Parsed JSON takes about ten times its size in memory, and must be held as a whole."""
 _MAX_REMARKS = 20
 """Most duplicate keys that are reported; a hostile file with millions of them would fill the memory."""
 
@@ -302,13 +301,7 @@ class DuplicateKey:
 
 def load(file: ScoreInput, remarks: list[Remark]) -> Any:
     """Parse the whole file. Raises InputError if it is too large, invalid or nested too deeply."""
-    if len(file.content) > MAX_JSON:
-        raise InputError(
-            "{file} has {size} MB; {limit} are read. Leave out single answers (samples), or use JSON lines.",
-            file=file.shown_name,
-            size=len(file.content) // 2**20,
-            limit=MAX_JSON // 2**20,
-        )
+    file.require_at_most(MAX_JSON, len(file.content) / 2**20, Sentence("MiB of JSON"))
     return parse(file.content.decode(file.encoding), file.shown_name, remarks)
 
 
@@ -403,10 +396,8 @@ def _format_value(value: object) -> str:
     """A value as text; only the type of a container, whose text may be megabytes or nested deeper than `repr` goes."""
     if value is None:
         return ""
-    if isinstance(value, bool | float):
-        return str(value)
-    if isinstance(value, int):
-        return str(value) if abs(value) < 10**30 else "a number of more than 30 digits"
+    if isinstance(value, int | float):
+        return str(value) if isinstance(value, float) or abs(value) < 10**30 else "a number of more than 30 digits"
     return type(value).__name__
 
 

@@ -88,9 +88,7 @@ def text_table(file: ScoreInput) -> Table:
     for name, n in Counter(filter(None, header)).items():
         if n > 1:
             raise InputError(
-                "{file} has the column {twice!r} twice: rename or remove one of them.",
-                file=file.shown_name,
-                twice=shorten(name),
+                "{file} has the column {twice!r} twice: rename or remove one of them.", file=file, twice=shorten(name)
             )
     separator_remark = () if separator == "," else (Remark("separator", _SEPARATORS[separator]),)
     remarks = (*file.encoding_remarks, *separator_remark)
@@ -119,7 +117,7 @@ def _rows(file: ScoreInput, separator: str) -> Iterator[tuple[int, list[str]]]:
     except csv.Error as error:
         raise InputError(
             "{file} cannot be read as a table at line {line}: {reason}.",
-            file=file.shown_name,
+            file=file,
             line=reader.line_num + (row_length >= _MAX_ROW),  # such a line is not counted
             reason=_cause(str(error), row_length),
         ) from error
@@ -162,9 +160,7 @@ def parquet_table(file: ScoreInput) -> Table:
         raise
     # The reader fails on damaged bytes in several ways, and one of its errors is not an Exception.
     except (Exception, pl.exceptions.PanicException) as error:
-        raise InputError(
-            "{file} is a Parquet file that cannot be read: it was damaged or cut.", file=file.shown_name
-        ) from error
+        raise InputError("{file} is a Parquet file that cannot be read: it was damaged or cut.", file=file) from error
     lines = (Line(f"row {index}", row) for index, row in enumerate(frame.iter_rows(named=True), start=1))
     return Table(tuple(frame.columns), lines)
 
@@ -216,7 +212,7 @@ def read_csv(file: ScoreInput, table: Table) -> ScoreFile:
         if len(same) > 1:
             raise InputError(
                 "{file} has {ours} twice, as {same!r} and {other!r}: remove one of them.",
-                file=file.shown_name,
+                file=file,
                 ours=column,
                 same=shorten(same[0]),
                 other=shorten(same[1]),
@@ -230,7 +226,7 @@ def read_csv(file: ScoreInput, table: Table) -> ScoreFile:
         raise InputError(
             "{file} lacks {missing}; it has {columns}. Name its columns as `workdim scores template` does, or write a row for "
             "each model and a column for each benchmark.",
-            file=file.shown_name,
+            file=file,
             missing=missing,
             columns=shorten(", ".join(table.header)),
         )
@@ -379,13 +375,13 @@ def read_answers(file: ScoreInput, table: Table) -> ScoreFile:
         except Skip as skip:
             raise InputError(
                 "{file} holds something that is no answer at {place}: {reason}.",
-                file=file.shown_name,
+                file=file,
                 place=line.at,
                 reason=shorten(f"{skip.remark.code} ({skip.remark.detail})".removesuffix(" ()")),
             ) from skip
         counted.update(remarks)
     if not samples:
-        raise InputError("{file} holds no scores.", file=file.shown_name)
+        raise InputError("{file} holds no scores.", file=file)
     most_common = (remark for remark, _ in counted.most_common(_MAX_ANSWER_REMARKS))
     return ScoreFile(file.shown_name, file.sha256, FORMAT_ANSWERS, (), tuple(samples), (*table.remarks, *most_common))
 

@@ -36,7 +36,7 @@ import pyarrow.compute as pc
 from core.errors import QueryError, Sentence, WorkdimError, from_record, to_record
 from core.files import beyond_limit, python_path
 from core.warehouse import schema
-from core.warehouse.connection import copy_snapshot, first_column
+from core.warehouse.connection import CONFIG, copy_snapshot, first_column
 from core.warehouse.schema import quoted
 from core.warehouse.warehouse import Warehouse
 
@@ -314,29 +314,23 @@ def _brief(name: str) -> str:
 
 
 def _open_copy(warehouse: Warehouse, request: Request) -> duckdb.DuckDBPyConnection:
-    config: dict[str, str | bool | int | float | list[str]] = {
+    config = CONFIG | {
         "enable_external_access": "false",
-        "autoinstall_known_extensions": "false",
-        "autoload_known_extensions": "false",
         "allow_community_extensions": "false",
-        "python_enable_replacements": "false",
         "max_execution_time": str(max(1, int(request.seconds * 1000))),  # 0 would be no limit
         "memory_limit": f"{request.memory_mb}MB",
         "threads": "1",
         "temp_directory": "",
     }
-    for attempt in range(3):
-        copy = current_copy(warehouse)
+    for is_last in (False, False, True):
         try:
-            connection = duckdb.connect(copy, read_only=True, config=config)
-        except duckdb.IOException:
-            # A query on a newer version has just removed this copy.
-            if attempt == 2:
+            connection = duckdb.connect(current_copy(warehouse), read_only=True, config=config)
+            break
+        except duckdb.IOException:  # a query on a newer version has just removed this copy
+            if is_last:
                 raise
-        else:
-            connection.execute("SET TimeZone = 'UTC'; SET lock_configuration = true")
-            return connection
-    raise AssertionError("unreachable")
+    connection.execute("SET TimeZone = 'UTC'; SET lock_configuration = true")
+    return connection
 
 
 def _cap_memory(megabytes: int) -> None:
@@ -370,20 +364,22 @@ def _too_much(limit: str) -> Sentence:
     return Sentence("The query exceeded {limit}. Filter earlier, or aggregate.", limit=limit)
 
 
+_REFUSED_MESSAGES = (
+    "read-only mode",
+    "configuration has been locked",
+    "needs an extension",
+    "required extension",
+    "try installing",
+)
+
+
 def _clear_message(error: Exception, request: Request) -> Sentence:
     text = str(error)
     if isinstance(error, duckdb.InterruptException) or "Query exceeded maximum execution time" in text:
         return _too_slow(request.seconds)
     if isinstance(error, (duckdb.OutOfMemoryException, MemoryError)) or "Out of Memory" in text:
         return _too_much(f"{request.memory_mb} MB")
-    needs_extension = "needs an extension" in text or "required extension" in text.lower()
-    is_change = "read-only mode" in text or "configuration has been locked" in text
-    if (
-        isinstance(error, duckdb.PermissionException)
-        or is_change
-        or needs_extension
-        or "try installing" in text.lower()
-    ):
+    if isinstance(error, duckdb.PermissionException) or any(part in text.lower() for part in _REFUSED_MESSAGES):
         return refused(Sentence("This statement"))
     if "to DECIMAL(38,0)" in text:  # a cast of ours
         return Sentence("A whole number has more than 38 digits. Cast it to DOUBLE or VARCHAR.")

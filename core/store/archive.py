@@ -353,12 +353,10 @@ def begin_restore(
     from moving parcels or changing user files. `report` gets a line for what could not be carried over. Raises ResourceError
     if there is no room; nothing is changed then.
     """
-    n_parcels = 0
     for parcel in folders_in(unpacked / "parcels"):
         if not parcels.problem(folder.parcels / parcel.name):
             shutil.rmtree(parcel)
-        else:
-            n_parcels += 1
+    n_parcels = len(folders_in(unpacked / "parcels"))
     for name in damaged:
         if name.startswith("people/") and (ours := folder.root / name).exists():
             make_folder((unpacked / name).parent)

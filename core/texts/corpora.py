@@ -290,20 +290,14 @@ def _choose_column(path: Path, kinds: Mapping[str, str], column: str | None) -> 
     """
     texts, chats = ([name for name, kind in kinds.items() if kind == wanted] for wanted in (TEXTS, CHATS))
     if column is not None:
-        if column in (*texts, *chats):
-            return column
-        of_texts, of_chats = (
-            Sentence("text column of {path}", path=path.name),
-            Sentence("chat column of {path}", path=path.name),
-        )
-        raise CorpusError(unknown_name(of_texts if texts or not chats else of_chats, column, texts or chats))
-    candidates = [name for name in USUAL if name in chats][:1] or chats
-    if candidates and (len(candidates) > 1 or "text" in texts):
-        raise which_column(path, [*sorted(chats), *["text"] * ("text" in texts)])
-    if not candidates:
-        candidates = ["text"] if "text" in kinds else texts  # what is called so is not passed over in silence
-        if len(candidates) != 1 or candidates[0] not in texts:
-            raise which_column(path, kinds)
+        if column not in (*texts, *chats):
+            raise CorpusError(unknown_name(Sentence("column of {path}", path=path.name), column, [*texts, *chats]))
+        return column
+    usual = [name for name in USUAL if name in chats][:1] or chats
+    plain = ["text"] if "text" in (texts if usual else kinds) else [] if usual else texts
+    candidates = [*usual, *plain]  # what is called `text` is not passed over in silence
+    if len(candidates) != 1 or candidates[0] not in (*texts, *chats):
+        raise which_column(path, kinds)
     return candidates[0]
 
 

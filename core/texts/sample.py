@@ -502,14 +502,7 @@ class Turns:
 
     conversation: int
     """Number of the conversation in the file, from 1."""
-    first: int
-    """Number of the first of these messages in the conversation, from 1."""
     messages: tuple[Message, ...]
-
-    def named(self, corpus: str) -> str:
-        """Its name in errors."""
-        later = f" from message {self.first} on" if self.first > 1 else ""
-        return f"conversation {self.conversation} of {corpus}{later}"
 
 
 @dataclass(frozen=True)
@@ -559,7 +552,8 @@ def encode_chat(window: ChatWindow, tokenizer: Any, n_tokens: int, model: str, n
     template = read_template(tokenizer, model)
     text, content_starts = "", []
     for turns in window.turns:
-        rendered, starts = render(turns.messages, template, tokenizer, model, turns.named(name))
+        conversation = f"conversation {turns.conversation} of {name}"
+        rendered, starts = render(turns.messages, template, tokenizer, model, conversation)
         content_starts += [len(text) + start for start in starts]
         text += rendered
     text = text[: 40 * n_tokens]  # any tokenizer finds its tokens in that
@@ -628,7 +622,7 @@ def _turns(conversation: int, messages: Conversation) -> Iterator[Turns]:
     users = [index for index, message in enumerate(messages) if message.role == "user"]
     cuts = [0, *users[1:], len(messages)]
     for start, stop in itertools.pairwise(cuts):
-        yield Turns(conversation, start + 1, messages[start:stop])
+        yield Turns(conversation, messages[start:stop])
 
 
 def _merge_turns(turns: Sequence[Turns]) -> tuple[Turns, ...]:
@@ -686,14 +680,7 @@ def render(messages: Sequence[Message], template: str, tokenizer: Any, model: st
     segments = marked.split(MARK)  # surrounding, content, surrounding, content, ..., surrounding
     contents = [message.content for message in messages]
     if segments[1::2] != contents or len(segments) != 2 * len(contents) + 1 or "".join(segments) != text:
-        found = itertools.zip_longest(messages, segments[1::2])
-        different = [
-            Sentence("message {number} ({role})", number=number, role=message.role)
-            for number, (message, rendered) in enumerate(found, 1)
-            if message and rendered != message.content
-        ]
-        changed = different[0] if different else Sentence("the text between messages")
-        raise _no_template(model, Sentence("it changes {messages} of {name}", messages=changed, name=name))
+        raise _no_template(model, Sentence("it changes messages, or the text between them, of {name}", name=name))
     starts, position = [], 0
     for surrounding, content in zip(segments[::2], contents, strict=False):
         starts.append(position + len(surrounding))

@@ -416,7 +416,6 @@ def _read_parcels(parcels: Sequence[Path], table: str) -> pl.DataFrame:
 
 # --- imports: each parcel is copied to a private folder and checked there before its tables are read -----------------
 
-REJECTED_STATES = ("conflict", "damaged")
 _ANNOTATION_COLUMNS = {"tags", "note"}
 """Columns that people change: not part of the measurement."""
 
@@ -445,8 +444,8 @@ class ImportResult:
         return sum(arrival.state in states for arrival in self.arrivals)
 
     @property
-    def is_complete(self) -> bool:
-        return not self.count(*REJECTED_STATES) and not self.remarks
+    def n_left_out(self) -> int:
+        return self.count("conflict", "damaged") + len(self.remarks)
 
 
 class _Known:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from core.errors import InputError, Sentence, WarehouseError, missing
+from core.errors import InputError, WarehouseError, missing
 from core.ids import SHORT_ID, only_id
 from core.records import LOCAL, SHIPPED, LayerPlan, Profile, RunConfig, from_json, without_places
 from core.registry.protocols import CONTROLS, REFERENCE, SHARED, STANDARD_CONTROLS, Protocol
@@ -60,18 +60,15 @@ def require_parcel(warehouse: Warehouse, run_id: str) -> Path:
     return parcel
 
 
-def find_dependents(warehouse: Warehouse, run_ids: Sequence[str]) -> dict[str, list[str]]:
-    """Run -> the other runs that were judged with it, for those of `run_ids` that have any."""
+def find_dependents(warehouse: Warehouse, run_ids: Sequence[str]) -> list[str]:
+    """The other runs that were judged with one of these."""
+    marks = placeholders(run_ids)
     uses = warehouse.read(
-        "SELECT DISTINCT used, run_id FROM (SELECT run_id, unnest(control_run_ids) AS used FROM run_summaries) "
-        f"WHERE used IN ({placeholders(run_ids)}) ORDER BY ALL",
-        list(run_ids),
+        "SELECT DISTINCT run_id FROM (SELECT run_id, unnest(control_run_ids) AS used FROM run_summaries) "
+        f"WHERE used IN ({marks}) AND run_id NOT IN ({marks}) ORDER BY run_id",
+        [*run_ids, *run_ids],
     )
-    dependents: dict[str, list[str]] = {}
-    for used, run_id in uses.rows():
-        if run_id not in run_ids:
-            dependents.setdefault(used, []).append(run_id)
-    return dependents
+    return ids_of(uses)
 
 
 def delete_runs(warehouse: Warehouse, run_ids: Sequence[str]) -> None:
@@ -81,13 +78,9 @@ def delete_runs(warehouse: Warehouse, run_ids: Sequence[str]) -> None:
     Raises ResourceError if one cannot be moved, and those after it stay; or if the rows cannot follow yet.
     """
     run_ids = list(dict.fromkeys(run_ids))
-    dependents = find_dependents(warehouse, run_ids)
-    if dependents:
-        uses = [
-            Sentence("{used} by {users}", used=used[:SHORT_ID], users=[user[:SHORT_ID] for user in users])
-            for used, users in dependents.items()
-        ]
-        raise InputError("Verdicts of other runs rest on it: {told}. Delete these too, or keep it.", told=uses)
+    if dependents := find_dependents(warehouse, run_ids):
+        users = [user[:SHORT_ID] for user in dependents]
+        raise InputError("Verdicts of other runs rest on it: {users}. Delete these too, or keep it.", users=users)
     for run_id in run_ids:
         if not is_parcel(warehouse.parcels / run_id):
             raise _without_parcel(warehouse, run_id)

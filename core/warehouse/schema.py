@@ -85,17 +85,11 @@ def is_current(connection: Connection) -> bool:
         return False
     if found.get(VERSIONS.name) != [f"{column.name} {column.sql_type}" for column in VERSIONS.columns] or not versions:
         raise OtherProgram(
-            "{path} is another program's DuckDB file ({tables}). Choose another with --warehouse.",
-            path=_path(connection),
-            tables=sorted(found)[:3],
+            "{path} is another program's DuckDB file. Choose another with --warehouse.", path=_path(connection)
         )
     if versions[0][0] > VERSION:
         raise NewerSchema(
-            "{path} is of a newer Workdim (schema {schema}; this one knows {version}). Update Workdim, or "
-            "choose another --warehouse.",
-            path=_path(connection),
-            schema=versions[0][0],
-            version=VERSION,
+            "{path} is of a newer Workdim. Update Workdim, or choose another --warehouse.", path=_path(connection)
         )
     return False
 

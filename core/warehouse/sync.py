@@ -270,13 +270,9 @@ def check_content(known: Mapping[str, Mapping[str, str]], rows: Mapping[str, Map
     """Raises WarehouseError if the model or text of a parcel has another content in the warehouse."""
     for table, (key, content) in CONTENT_HASHES.items():
         name, here = rows[table][key], rows[table][content]
-        if (there := known[table].get(name, here)) != here:
+        if known[table].get(name, here) != here:
             raise WarehouseError(
-                "{name} is in the warehouse with other content ({there}; here {here}): this parcel was left "
-                "where it is.",
-                name=name,
-                there=there[:12],
-                here=here[:12],
+                "{name} is in the warehouse with other content: this parcel was left where it is.", name=name
             )
 
 

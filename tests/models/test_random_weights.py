@@ -241,7 +241,7 @@ def test_weights_that_do_not_fit_say_what_to_do(folders, monkeypatch):
 
     monkeypatch.setattr(LlamaPreTrainedModel, "_init_weights", fail)
     with pytest.raises(
-        ResourceError, match=r"llama does not fit into the memory of cpu\. Try --dtype bfloat16 or a smaller"
+        ResourceError, match=r"llama does not fit into the memory of cpu\. Try --dtype bfloat16, a smaller"
     ):
         drawn(folders("llama"))
 

@@ -57,7 +57,7 @@ def test_the_column_of_a_table_is_named_or_obvious(tmp_path):
     with pytest.raises(CorpusError, match=r"Which column of ids\.parquet\? It has text, id\."):
         open_corpus(str(tmp_path / "ids.parquet"))
     with pytest.raises(
-        CorpusError, match=r"Unknown text column of t\.csv 'bodi'\. Did you mean body\? Available: body, id,"
+        CorpusError, match=r"Unknown column of t\.csv 'bodi'\. Did you mean body\? Available: body, id,"
     ):
         open_corpus(str(tmp_path / "t.csv"), "bodi")
 

@@ -87,7 +87,7 @@ def test_lines_may_differ_in_all_but_the_column_that_is_read(tmp_path):
     ]
     path.write_text("\n".join(rows), encoding="utf-8")
     assert open_corpus(str(path)).pieces == ["one", "2", "three"]
-    with pytest.raises(CorpusError, match=r"Unknown text column of mixed\.jsonl 'n'\. Available: text\."):
+    with pytest.raises(CorpusError, match=r"Unknown column of mixed\.jsonl 'n'\. Available: text\."):
         open_corpus(str(path), column="n")
 
 
@@ -96,7 +96,7 @@ def test_a_column_that_is_null_in_every_line_is_no_column(tmp_path):
     path.write_text('{"text": null, "body": "one"}\n{"text": null, "body": "two"}', encoding="utf-8")
     assert open_corpus(str(path)).pieces == ["one", "two"]
     path.write_text('{"n": 1}', encoding="utf-8")
-    with pytest.raises(CorpusError, match=r"Unknown text column of nulls\.jsonl 'n'"):
+    with pytest.raises(CorpusError, match=r"Unknown column of nulls\.jsonl 'n'"):
         open_corpus(str(path), column="n")
 
 

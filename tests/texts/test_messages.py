@@ -60,21 +60,21 @@ def test_plain_contents_are_a_text_of_another_name(tmp_path):
 def test_the_column_is_named_or_obvious(tmp_path):
     pairs = {"prompt": "p", "chosen": CHAT, "rejected": SHARED}
     name = written(tmp_path / "pairs.jsonl", pairs)
-    with pytest.raises(CorpusError, match=r"Which column of pairs\.jsonl\? It has chosen, rejected\. Name one with"):
+    with pytest.raises(
+        CorpusError, match=r"Which column of pairs\.jsonl\? It has prompt, chosen, rejected\. Name one with"
+    ):
         open_corpus(name)
     assert open_corpus(name, "chosen").conversations == (READ,)
     assert open_corpus(name, "prompt").pieces == ["p"]
     assert open_corpus(written(tmp_path / "m.jsonl", pairs | {"messages": CHAT})).conversations == (READ,)
     both = written(tmp_path / "both.jsonl", {"text": "a rendering", "messages": CHAT})
     with pytest.raises(
-        CorpusError, match=r"Which column of both\.jsonl\? It has messages, text\. Name one with --column\."
+        CorpusError, match=r"Which column of both\.jsonl\? It has text, messages\. Name one with --column\."
     ):
         open_corpus(both)
     assert open_corpus(both, "text").pieces == ["a rendering"]
     table = written(tmp_path / "t.json", [pairs])
-    with pytest.raises(
-        CorpusError, match=r"Unknown chat column of t\.json 'choosen'\. Did you mean chosen\? Available:"
-    ):
+    with pytest.raises(CorpusError, match=r"Unknown column of t\.json 'choosen'\. Did you mean chosen\? Available:"):
         open_corpus(table, "choosen")
     with pytest.raises(CorpusError, match=r"t\.json holds no conversations\. Save plain texts as \.jsonl"):
         open_corpus(written(tmp_path / "t.json", [{"text": "a"}]))

@@ -77,22 +77,24 @@ def test_what_a_template_refuses_is_said_with_the_conversation(style, messages, 
 
 
 @pytest.mark.parametrize(
-    ("template", "number"),
+    "template",
     [
-        (CHATML.replace("message.content", "(message.content | upper)"), "message 1 "),
-        (CHATML.replace("message.content", "(message.content | tojson)"), r"message 3 \(user\)"),
-        (CHATML.replace("message.content", "message.content.split('<a>')[-1]"), r"message 3 \(user\)"),
-        (CHATML.replace("message.content", "message.content[:20]"), "message 3 "),
-        (CHATML.replace("in messages %}", "in messages | reverse %}"), "message 1 "),
-        (CHATML.replace("in messages %}", "in messages[1:] %}"), "message 1 "),
-        (CHATML.replace("message.content", "message.content + message.content"), "message 2 "),
-        (CHATML.replace("'\n' + message.content", "(message.content | length | string)"), "message 1 "),
-        (CHATML.replace("<|end|>", "' ~ range(99999) | random ~ '"), "the text between messages"),
+        CHATML.replace("message.content", "(message.content | upper)"),
+        CHATML.replace("message.content", "(message.content | tojson)"),
+        CHATML.replace("message.content", "message.content.split('<a>')[-1]"),
+        CHATML.replace("message.content", "message.content[:20]"),
+        CHATML.replace("in messages %}", "in messages | reverse %}"),
+        CHATML.replace("in messages %}", "in messages[1:] %}"),
+        CHATML.replace("message.content", "message.content + message.content"),
+        CHATML.replace("'\n' + message.content", "(message.content | length | string)"),
+        CHATML.replace("<|end|>", "' ~ range(99999) | random ~ '"),
     ],
 )
-def test_a_template_that_changes_contents_is_refused_by_name(template, number):
+def test_a_template_that_changes_contents_is_refused_by_name(template):
     assert template != CHATML
-    with pytest.raises(CorpusError, match=f"cannot be used: it changes {number}.*conversation 3 of c"):
+    with pytest.raises(
+        CorpusError, match="cannot be used: it changes messages, or the text between them, of conversation 3 of c"
+    ):
         rendered(template, CHAT)
 
 

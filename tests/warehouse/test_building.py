@@ -293,7 +293,7 @@ def test_a_file_of_a_newer_workdim_is_refused_and_left_alone(full):
         connection.execute("UPDATE schema_version SET version = 99")
     before = full.path.read_bytes()
     for use in (full.rebuild, lambda: full.read("SELECT 1"), full.apply_pending):
-        with pytest.raises(WarehouseError, match="is of a newer Workdim .* Update Workdim"):
+        with pytest.raises(WarehouseError, match="is of a newer Workdim. Update Workdim"):
             use()
     assert full.path.read_bytes() == before
 

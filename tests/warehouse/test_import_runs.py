@@ -89,7 +89,7 @@ def test_what_goes_out_comes_in_the_same(ours, theirs, tmp_path, name):
         export_runs(ours, [RUN], tmp_path / "export.zip")
     assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith(".")) == []
     done = import_runs(theirs, [tmp_path / name])
-    assert states(done) == {RUN: "new", OTHER: "new"} and done.is_complete
+    assert states(done) == {RUN: "new", OTHER: "new"} and not done.n_left_out
     assert same(ours, theirs)
     assert parcels.read_annotations(theirs.parcels / OTHER).tags == ("候補",)
     theirs.rebuild()
@@ -444,7 +444,7 @@ def test_altered_scores_are_left_out_and_the_runs_come(ours, theirs, tmp_path):
     pl.read_parquet(file).with_columns(value=pl.lit(99.0)).write_parquet(file)
     done = import_runs(theirs, [folder])
     assert states(done) == {OTHER: "new"} and done.n_scores == 0
-    assert "not as the manifest has it" in done.remarks[0] and not done.is_complete
+    assert "not as the manifest has it" in done.remarks[0] and done.n_left_out
 
 
 # --- the verbs -------------------------------------------------------------------------------------------------

@@ -183,7 +183,7 @@ WRONG = (
     (lambda p: with_row(p, "distributions", layer=-1), "layer -1 of 4 in layer_distributions"),
     (lambda p: with_row(p, "pairs", layer_b=9), "layer 9 of 4 in layer_pairs"),
     (lambda p: with_row(p, "summaries", cloud="other", working_layer_last=7), "layer 7 of 4 in run_summaries"),
-    (lambda p: with_row(p, "estimates", value=3.0), "a row of layer_estimates twice: layer 0, state residual"),
+    (lambda p: with_row(p, "estimates", value=3.0), "a row of layer_estimates twice"),
     (lambda p: with_row(p, "summaries", verdict_rise="no"), "a row of run_summaries twice"),
 )
 
