@@ -251,10 +251,8 @@ def _evidence(data: DeckData, sound: pl.DataFrame) -> Panel | None:
     rises = rise_chart(claims, _("the method of slide 1"))
     if rises is None:
         return None
-    (rise, n), (fall, _n) = (_outcome_counts(claims, claim) for claim in CLAIMS)
-    title = _(
-        "{rise} of {n} methods show the rise inside, {fall} of {n} the fall towards the end", rise=rise, n=n, fall=fall
-    )
+    rise, n = _outcome_counts(claims, "rise")
+    title = _("{rise} of {n} methods show the rise inside", rise=rise, n=n)
     return Panel(title, replace(rises, key=wording.joined_sentences((rises.key, _checks_sentence(data)))))
 
 

@@ -63,7 +63,7 @@ def runs_or_stop() -> pl.DataFrame:
             reference.add_profiles(reads.warehouse(), logging.getLogger("workdim").warning, with_removed=True)
             st.rerun()
     inputs.show_link("measure", _("Measure a model here"), "science")
-    st.caption(_("Or: `workdim demo --no-app` measures two in a minute."))
+    st.caption(_("Or: `workdim demo --no-app` measures two models in minutes."))
     show_trash()
     url_state.stop()
 

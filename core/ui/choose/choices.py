@@ -399,7 +399,7 @@ def choose_group(names: Mapping[str, str], above: Any) -> str:
     if asked is not None and asked not in (ANSWERED, COMPARABLE, ANY, OWN, *names):
         told = _("The models asked for are not among these. Shown: {group}.", group=names.get(default, "–"))
         above.warning(escape(told), icon=":material/link_off:")
-    return inputs.choose_from_list(_("Compared models"), names, "group", width=400) if len(names) > 1 else default
+    return inputs.choose_from_list(_("Compared models"), names, "group", width=300) if len(names) > 1 else default
 
 
 def offered_groups(population: Population) -> dict[str, RankingGroup]:
@@ -488,7 +488,7 @@ def _choose_score(question: RankingQuestion, population: Population, pilot: Regi
         if population.pilot is not None:
             mark = _("registered") if population.pilot.benchmark.is_met_by(row) else _("exploratory")
             labels[key] += f" – {mark}"
-    chosen = inputs.choose_from_list(_("Score"), labels, "score", default, width=310)
+    chosen = inputs.choose_from_list(_("Score"), labels, "score", default, width=376)
     if population.benchmark is not None and chosen == ranking.score_key(population.benchmark):
         return question
     return replace(question, pilot=pilot).with_score(rows[chosen])
