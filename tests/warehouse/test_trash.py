@@ -182,7 +182,7 @@ def test_a_deletion_on_a_full_disk_says_what_happened(warehouse, runs, monkeypat
     with monkeypatch.context() as patch:
         patch.setattr(sync, "remove_runs", full)
         with pytest.raises(
-            ResourceError, match="The files are changed; the warehouse follows with the next command.*no room"
+            ResourceError, match="The files are changed; the warehouse follows with the next command.*No disk space"
         ):
             delete_runs(warehouse, [OTHER])
     assert is_parcel(warehouse.folder.trash / OTHER)
