@@ -15,7 +15,7 @@ import polars as pl
 from core.analysis.ranking import newest_runs, own_runs, without_variants
 from core.commands.context import confirm, existing_warehouse, number_of_runs, show_records, warn, write_out
 from core.errors import InputError, Sentence, WorkdimError, nothing_yet
-from core.files import read_whole, version
+from core.files import no_folder, read_whole, version
 from core.ids import SHORT_ID
 from core.locale import _, in_language, worded
 from core.pilots.pilot import find_pilot
@@ -45,7 +45,7 @@ STATES = {
 def slides(options: argparse.Namespace) -> None:
     from core.deck.template import open_template
 
-    _require_ending(options.out, ".pptx", "PowerPoint")
+    _require_place(options.out, ".pptx", "PowerPoint")
     warehouse = existing_warehouse(options)
     recipe, content = _recipe(options, warehouse)
     template = in_language(recipe.language, open_template, content, recipe.template or "template") if content else None
@@ -65,7 +65,7 @@ def report(options: argparse.Namespace) -> None:
     from core.deck.html import MOST_BYTES
     from core.warehouse.exchange import export_report_data
 
-    _require_ending(options.out, ".html", "HTML")
+    _require_place(options.out, ".html", "HTML")
     warehouse = existing_warehouse(options)
     recipe, content = _recipe(options, warehouse)
     made = _report_now(warehouse, recipe)
@@ -325,8 +325,11 @@ def _as_json(comparison: NumberComparison) -> dict[str, Any]:
     return asdict(comparison.row) | now
 
 
-def _require_ending(out: Path, ending: str, what: str) -> None:
+def _require_place(out: Path, ending: str, what: str) -> None:
+    """Before the work, and not after it: raises InputError for a file of another kind, or in a folder that is not there."""
     if out.suffix.lower() != ending:
         raise InputError(
             "{name} is no {what} file. Name one ending in {ending} with --out.", name=out.name, what=what, ending=ending
         )
+    if not out.parent.is_dir():
+        raise InputError(no_folder(out.parent))

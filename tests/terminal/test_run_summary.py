@@ -54,7 +54,7 @@ def test_the_answer_comes_first_in_ten_lines():
     profile = with_controls(make_profile(), make_controls(make_profile(), 5))
     answer = answer_lines(profile)
     said = " ".join(" ".join(answer).split())
-    assert "d2 50.0 [" in said[:80] and "] at the start, 100 [90, 110] at most, 20.0 [" in said
+    assert "d2 50.0 [" in said[:80] and "] at the start, 100 [90, 110] at most inside, 20.0 [" in said
     labels = [line[2:16].strip() for line in answer[1:]]
     assert labels == ["rises", "falls", "controls", "checks", "loss", "cost"]
     (line,) = next_lines(profile)
