@@ -58,9 +58,9 @@ def measure(options: argparse.Namespace) -> int:
     if options.json:
         raise InputError("--json needs --estimate-only here.")
     open_text(request)  # once, and not when each model's job reaches it
-    for model in options.models:  # nor is one waited for that is not there
-        if model.startswith((".", "/", "~")) and not Path(model).expanduser().exists():
-            raise InputError("There is no {what} {file}. Check the path.", what=Sentence("folder"), file=model)
+    absent = [one for one in options.models if one.startswith((".", "/", "~")) and not Path(one).expanduser().exists()]
+    if len(absent) == len(options.models):  # nor is a turn waited for; others are measured all the same
+        raise InputError("{path} is not there. Check the path.", path=absent)
     # Models measured together are compared across tokenizers: their words are chosen for all of them.
     show_terms(options.models)
     warehouse = options.warehouse

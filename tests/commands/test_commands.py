@@ -51,7 +51,7 @@ def path(tmp_path):
         (["measure", "x/y", "--memory-budget", "1.2.3GiB"], "is no amount of memory"),
         (["measure", "x/y", "--memory-budget", "4"], "'4' is no amount of memory. Write, for example, 4GiB"),
         (["measure", "x/y", "--estimator", "skdim_LPCA"], "Did you mean skdim_lPCA"),
-        (["measure", "./no-such-model"], "There is no folder ./no-such-model"),
+        (["measure", "./no-such-model"], "./no-such-model is not there"),
         (["slides", "--out", "no-such-folder/x.pptx"], "There is no folder no-such-folder"),
         (["calibrate", "--out", "no-such-folder/table.csv"], "There is no folder no-such-folder"),
         (["measure", "x/y", "--seed", "-1"], "The seed must be 0 or more"),

@@ -100,9 +100,9 @@ def test_unknown_names_are_told_with_those_that_are_near():
             select_population(given, asked)
     with pytest.raises(InputError, match="Unknown dimension 'peak'"):
         RankingQuestion("peak")
-    only_vetoed = [Model("m1", peak=96.0, worst_check="veto"), *models(23)[2:]]
-    with pytest.raises(InputError, match="A check vetoes every model with a score of 'tickets': m1. "):
-        select_population(evidence(only_vetoed, scores({"m1": 1.0})), RankingQuestion(benchmark="tickets"))
+    only_vetoed = [Model("m00", peak=96.0, worst_check="veto"), *models(23)[2:]]
+    with pytest.raises(InputError, match="A check vetoes every model with a score of 'tickets': m00. "):
+        select_population(evidence(only_vetoed, scores([1.0])), RankingQuestion(benchmark="tickets"))
     with pytest.raises(InputError, match="No comparable model has a score of '"):
         select_population(evidence(models(), scores([])), RankingQuestion(benchmark="tickets"))
 

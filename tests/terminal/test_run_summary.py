@@ -194,7 +194,7 @@ def test_only_checks_that_did_not_pass_are_told_in_full_a_veto_first():
     assert limited < len(profile.checks), "there are checks for information"
     assert f"{limited} of {limited + 3} with a limit passed" in said
     assert "veto     Share of duplicate points, layer 1: 0.0900 (limit 0.0500); further" in said
-    assert "warning  Shift of log d2 with the number of windows, layer 4: 0.120 ± 0.0310" in said
+    assert "warning  Shift of log d2 with the number of windows, layer 4: 0.120 ± 0.031" in said
     assert said.index("veto   ") < said.index("warning  ")
     assert "Tokens per character" not in said
 
