@@ -301,7 +301,7 @@ def _sentence(text: str) -> str:
 
 def _in_words(top: Parser, line: list[str]) -> list[str]:
     """The line with its action written out. Raises InputError for an unknown verb or action."""
-    verb, rest = line[0], line[1:]
+    verb, *rest = line = _warehouse_last(line)
     if verb.startswith("-"):
         return line
     assert top.verbs is not None
@@ -310,15 +310,19 @@ def _in_words(top: Parser, line: list[str]) -> list[str]:
     inner = top.verbs.within(verb)
     if inner is None:
         return line
-    if rest and rest[0].startswith("--warehouse"):  # to the end: the action's own would forget it
-        n = 1 if "=" in rest[0] else 2
-        rest = [*rest[n:], *rest[:n]]
+    rest = _warehouse_last(rest)
     if not rest or rest[0].startswith("-"):
         return line if {"-h", "--help"} & set(rest) else [verb, LIST, *rest]
     action = rest[0]
     if action not in inner.names:
         raise _unknown(Sentence("There is no action '{asked}'.", asked=action), action, inner.names, f"{NAME} {verb}")
     return [verb, *rest]
+
+
+def _warehouse_last(words: list[str]) -> list[str]:
+    """`--warehouse FILE` that comes first is put last: the parser of the verb or action after it would not know it."""
+    n = 0 if not words or not words[0].startswith("--warehouse") else 1 if "=" in words[0] else 2
+    return [*words[n:], *words[:n]]
 
 
 def _unknown(problem: Sentence, word: str, names: Iterable[str], of: str) -> InputError:

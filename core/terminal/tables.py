@@ -95,14 +95,15 @@ def jobs_table(standings: Sequence[Any]) -> list[str]:
         text, how = config.what
         how_far = f"{wording.phase_name(step.phase)} {step.done:,}/{step.total:,}" if step else ""
         stands = {"finished": result_text(status.result), "queued": _("waiting for its turn"), "failed": ""}
-        remark = {"failed": status.reason, "interrupted": _("resume or cancel it")}.get(status.state)
+        again = _("go on: `workdim jobs resume {id}`", id=status.job.job_id[:SHORT_ID])
+        remark = {"failed": status.reason, "interrupted": again}.get(status.state)
         remarks += [f"{status.job.job_id[:SHORT_ID]}  {worded(remark)}"] if remark else []
         left = status.progress_record.get("seconds_left") if status.state == "running" else None
         rows.append(
             (
                 status.job.job_id[:SHORT_ID],
                 translated(status.state),
-                config.model,
+                text_name(config.model) if config.model.startswith(("/", ".", "~")) else config.model,
                 text_name(text),
                 wording.phase_name(how) if how in (SCORING, PLANNING) else how,
                 stands.get(status.state, how_far),

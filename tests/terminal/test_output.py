@@ -131,6 +131,7 @@ def test_jobs_tell_their_results_and_reasons_whole(monkeypatch, capsys):
         lines = capsys.readouterr().out.splitlines()
         assert max(map(cell_len, lines)) <= 80
         assert any(line.count(job_id[:18]) == 2 for line in lines) and f"{job_id[:18]}  {reason}" in lines
+        assert any(line.endswith(f"`workdim jobs resume {job_id[:18]}`") for line in lines)
 
 
 def test_names_of_one_family_stay_distinct_where_they_are_cut(terminal):
