@@ -96,7 +96,10 @@ def _models(preview, is_tried: bool) -> list[str]:
     lines = [_("models that are measured here: {measured}", measured=score_wording.measured_text(names))]
     if preview.aliases:
         lines.append(_("new aliases: {n:,}", n=len(preview.aliases)))
-    near = names.filter(~pl.col("is_measured"), pl.col("suggestions").list.len() > 0)
+    others = names.filter(~pl.col("is_measured"))
+    near = others.filter(pl.col("suggestions").list.len() > 0)
+    if unknown := others.filter(pl.col("suggestions").list.len() == 0)["name"].to_list():
+        lines.append(_("not measured here: {names}", names=names_text(unknown, MOST_EXAMPLES)))
     for name, suggestions in near.head(MOST_EXAMPLES).select("name", "suggestions").iter_rows():
         words = {"near": suggestions, "alias": shlex.quote(name), "model": shlex.quote(suggestions[0])}
         lines.append(_("{name} may be {near}: `workdim scores alias {alias} {model}`", name=name, **words))

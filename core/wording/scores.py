@@ -276,7 +276,7 @@ FORMATS = N_(
         "answers_table": "Single answers, table",
         "leaderboard_v2_csv": "Open LLM Leaderboard v2, CSV",
         "leaderboard_v2_json": "Open LLM Leaderboard v2, JSON",
-        "csv": "Table after the template",
+        "csv": "CSV table",
         "hub_eval_results": "Evaluation results of a model repository (.eval_results)",
         "scored_here": "Scored here on your own task",
     }

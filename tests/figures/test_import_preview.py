@@ -81,11 +81,11 @@ def test_a_terminal_gets_no_commands_out_of_a_name():
         schema_overrides={"known": pl.String},
     )
     names = pl.DataFrame(
-        {"name": ["\x1b[31mred"], "matched_by": [None], "is_measured": [False], "suggestions": [["o/red"]]},
+        {"name": ["\x1b[31mred", "ghost"], "matched_by": None, "is_measured": False, "suggestions": [["o/red"], []]},
         schema_overrides={"suggestions": pl.List(pl.String), "matched_by": pl.String},
     )
     told = "\n".join(map(one_line, import_lines(ImportPreview(file, found, names, None), None, [])))
-    assert "\x1b" not in told and "o/red" in told and "not stored" in told
+    assert "\x1b" not in told and "o/red" in told and "not measured here: ghost\n" in told and "not stored" in told
 
 
 def test_a_name_is_met_with_the_model_it_looks_like_and_a_known_or_an_unlike_one_with_none():
