@@ -184,7 +184,7 @@ def round_axis(title: str, values: Iterable[float | None], from_zero: bool = Fal
     low = min(low, 0.0) if from_zero else low
     room = (high - low) or abs(high) or 1.0
     step = 10.0 ** math.floor(math.log10(room / 4))
-    step = next(step * factor for factor in (1, 2, 5, 10) if room / (step * factor) <= most_steps)
+    step = next(step * factor for factor in (1, 2, 5, 10, 20) if room / (step * factor) <= most_steps)
     start = 0.0 if from_zero and low == 0 else math.floor((low - 0.02 * room) / step) * step
     end = math.ceil((high + 0.04 * room) / step) * step
     decimals = max(0, math.ceil(-math.log10(step) - 1e-9))

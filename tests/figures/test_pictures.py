@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 import pytest
 
 from core.analysis.differences import LayerDifference
-from core.figures.chart import Guide, Point, Span, log_axis, log_ticks, row_chart, scatter_chart
+from core.figures.chart import Guide, Point, Span, log_axis, log_ticks, round_axis, row_chart, scatter_chart
 from core.figures.chart_figure import COLOURS, axes_figure, chart_figure, recolour, translucent
 from core.figures.layer_profiles import difference_chart, layer_chart, profile_svg, thumbnail
 from core.figures.profile_data import Curve, Mark, ProfileData, Reference, claim_phases
@@ -245,3 +245,10 @@ def test_a_narrow_picture_has_fewer_marks_along_its_axis():
     wide, narrow = (words(profile_svg(drawn, Caption("t"), size=(width, 400))) for width in (960, 150))
     marks = [[text for text in told if text.isdecimal()] for told in (wide, narrow)]
     assert {"0", "10", "20", "30"} <= {*marks[0]} and len(marks[1]) < len(marks[0])
+
+
+def test_an_axis_spans_any_values_in_no_more_steps_than_asked_for():
+    for n in range(1, 200):
+        for most in (3, 6):
+            axis = round_axis("", [0.0, 0.37 * n], most_steps=most)
+            assert axis.low <= 0.0 and 0.37 * n <= axis.high and 0.37 * n <= most * axis.step
