@@ -21,6 +21,8 @@ FEW_VALUES = 12
 """Up to this number each whole number has a tick, because plotly would put some at halves."""
 _ORDERED = ("layer", "relative_depth", "depth", "n1", "n2", "k", "bin_lower", "layer_a")
 """Preferred columns for the x axis, in this order."""
+_VALUES = ("value", "inner_max", "working_dimension", "d2", "score", "bits_per_byte", "neighbour_overlap", "count")
+"""Preferred columns for the y axis: a table holds other numbers before what it is about."""
 _LIMITS = ("lower", "upper", "std_error")
 """Endings of columns that limit a value."""
 
@@ -79,7 +81,8 @@ def default_choice(frame: pl.DataFrame) -> ChartChoice | None:
     times = [name for name, kind in frame.schema.items() if kind.is_temporal()]
     along = [name for name in _ORDERED if name in names and frame[name].n_unique() > 1] + times
     measured = [name for name in names if not frame[name].dtype.is_integer()]
-    values = [name for name in measured if not name.endswith(_LIMITS)] + measured + names
+    values = [name for name in _VALUES if name in names]
+    values += [name for name in measured if not name.endswith(_LIMITS)] + measured + names
     if along and (y := next((name for name in values if name != along[0]), None)):
         return ChartChoice("line", along[0], y, _series_column(frame, along[0], parts))
     if texts and frame.height <= MOST_BARS:

@@ -46,6 +46,10 @@ PROFILE = pl.DataFrame({"name": ["a", "a", "b", "b"], "layer": [1, 0, 0, 1], "va
             pl.DataFrame({"layer": [0, 1], "n_points": [90, 80], "inner_max": [None, None], "x": [3.0, 2.0]}),
             ChartChoice("line", "layer", "x"),
         ),
+        (
+            pl.DataFrame({"layer": [0, 1], "mean_distance": [0.9, 0.8], "value": [3.0, 2.0]}),
+            ChartChoice("line", "layer", "value"),
+        ),
         (pl.DataFrame({"name": ["a", "b"]}), None),
         (PROFILE.clear(), None),
     ],
