@@ -321,6 +321,7 @@ def test_a_verdict_that_does_not_know_its_controls_says_so(tmp_path: Path, monke
     ("asked", "told"),
     [
         ({"estimator": "local_d2", "k": "100"}, "k=100"),
+        ({"estimator": "local_d2"}, "k=50"),
         ({"estimator": "d2", "transform": "abtt3"}, "three leading components removed"),
         ({"estimator": "d2", "cloud": "one_per_word"}, "one per word"),
         ({"estimator": "gride", "n1": "4", "equivalent": "True"}, "Gaussian equivalent"),

@@ -198,6 +198,8 @@ def _show_reference_notes(data: ProfileData, selection: Selection) -> None:
 # --- choices ---------------------------------------------------------------------------------------------------------
 
 BASIC_QUANTITIES = ("d2", "gride", "participation_ratio")
+USUAL_NEIGHBOURS = 50
+"""Number of neighbours of local d2, as in `geometry.correlators`, which a page may not import."""
 """Quantities offered at first, on one point per type; a switch offers all."""
 
 
@@ -277,7 +279,7 @@ def choose_profile(estimates: pl.DataFrame, correlators: pl.DataFrame, runs: pl.
         if len(inner) > 1:
             n1 = inputs.choose(_("Scale (neighbour rank n1)"), inner, "n1", GRIDE_RANK if GRIDE_RANK in inner else None)
         elif not inner and len(outer) > 1:
-            n2 = inputs.choose(_("Neighbours (k)"), outer, "k", outer[-1])  # as geometry reads it by default
+            n2 = inputs.choose(_("Neighbours (k)"), outer, "k", USUAL_NEIGHBOURS if USUAL_NEIGHBOURS in outer else None)
         if quantity == "gride" and rows["gaussian_equivalent"].count():
             help_ = _("Neighbour estimators read low; this is the dimension of Gaussian points that read the same.")
             is_equivalent = inputs.choose_yes_no(_("Gaussian equivalent"), "equivalent", False, help=help_)
