@@ -137,9 +137,7 @@ def _evidence(asked: AskedRule, choice: Choice) -> Panel | None:
     name = _name(choice, resolved, asked.bits)
     chart = criterion_chart(decision, heaviest, asked.saved.rule.assumptions, name)
     first, share = _first_names(choice)[0], share_text(resolved.share)
-    title = _(
-        "{criterion} weighs most, {share}; by weighted mean {first} leads", criterion=name, share=share, first=first
-    )
+    title = _("{criterion} weighs {share}; by weighted mean {first} leads", criterion=name, share=share, first=first)
     return chart and Panel(title, chart)
 
 

@@ -192,7 +192,8 @@ def _answer(data: DeckData, runs: pl.DataFrame, sound: pl.DataFrame) -> tuple[st
             other=shortened_name(most.name, 30),
             high=high,
         )
-        return title, Text("{}–{}").format(low, high), _("largest inner dimension, {n} models", n=n), verdicts
+        number = low if low == high else Text("{}–{}").format(low, high)
+        return title, number, _("largest inner dimension, {n} models", n=n), verdicts
     title = _("On token types, {compared} of {n} models have dimensions that compare", compared=n_compared, n=n)
     return title, Text("{} / {}").format(n_compared, n), _("models whose dimensions compare"), verdicts
 

@@ -558,7 +558,7 @@ def test_a_plan_asks_for_what_its_price_allows(changes, title, asked):
 
 def test_a_choice_names_no_best_where_two_are_alike_and_counts_whom_it_left_behind():
     unsure = build_story(of_rule("en", {"a": (61.0, None), "b": (62.0, None), "c": (62.0, None)}))
-    title = "score in arc_easy weighs most, 75 %; by weighted mean b leads"
+    title = "score in arc_easy weighs 75 %; by weighted mean b leads"
     assert [slide.title for slide in unsure.slides if slide.key == "evidence"] == [title]
     only = of_rule("en", {"a": (61.0, 1.0), "b": (90.0, 1.0)}, (Criterion("score", weight=3.0, at_least=80.0),))
     assert build_story(only).slides[-1].title == "Best of 2 by the rule: a pilot decides on b"
