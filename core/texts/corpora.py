@@ -214,6 +214,8 @@ def _read_rows(path: Path, text: str, column: str | None) -> tuple[list[Any], bo
         name: CHATS if CHATS in of else TEXTS if "str" in of and not of & {"list", "dict"} else ""
         for name, of in types.items()
     }
+    if path.suffix.lower() == ".csv":  # its header names the columns, those without a value as well
+        kinds = dict.fromkeys(pl.read_csv(io.StringIO(text), n_rows=0, infer_schema=False).columns, TEXTS)
     if path.suffix.lower() == ".json":
         kinds = {name: kind for name, kind in kinds.items() if kind == CHATS}
         if not kinds:

@@ -60,6 +60,10 @@ def test_the_column_of_a_table_is_named_or_obvious(tmp_path):
         CorpusError, match=r"Unknown column of t\.csv 'bodi'\. Did you mean body\? Available: body, id,"
     ):
         open_corpus(str(tmp_path / "t.csv"), "bodi")
+    for empty in ("text,id\n", "text,id\n,1\n,2\n"):  # the column that is meant is not passed over for another one
+        (tmp_path / "empty.csv").write_text(empty, encoding="utf-8")
+        with pytest.raises(CorpusError, match="empty holds no text"):
+            open_corpus(str(tmp_path / "empty.csv"))
 
 
 def test_bad_requests_name_what_is_there(tmp_path):
