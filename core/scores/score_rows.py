@@ -301,7 +301,14 @@ class DuplicateKey:
 
 def load(file: ScoreInput, remarks: list[Remark]) -> Any:
     """Parse the whole file. Raises InputError if it is too large, invalid or nested too deeply."""
-    file.require_at_most(MAX_JSON, len(file.content) / 2**20, Sentence("MiB of JSON"))
+    size = math.ceil(len(file.content) / 2**20)
+    if size > MAX_JSON:  # none that could be split
+        raise InputError(
+            "{file} has {size} MiB of JSON; up to {limit} are read. Leave out single answers (samples), or use JSON lines.",
+            file=file,
+            size=size,
+            limit=MAX_JSON,
+        )
     return parse(file.content.decode(file.encoding), file.shown_name, remarks)
 
 

@@ -313,13 +313,13 @@ def _check_user_files(file: Connection, model: Connection, warehouse: Warehouse,
     for kind, declared in user_files.KINDS.items():
         rows = sync.names_in_rows(file, kind)
         files = set(user_files.list_ids(warehouse.folder, kind))
-        lost += [_called(kind, rows[file_id]) for file_id in sorted(rows.keys() - files)]
-        not_loaded += [_called(kind, file_id) for file_id in sorted(files - rows.keys())]
+        lost += [sync.called(kind, rows[file_id]) for file_id in sorted(rows.keys() - files)]
+        not_loaded += [sync.called(kind, file_id) for file_id in sorted(files - rows.keys())]
         for file_id in sorted(rows.keys() & files):
             with contextlib.suppress(WarehouseError):  # reported already
                 tables = declared.tables if thorough or not declared.parquet else declared.tables[:1]
                 if differences := _differing_tables(file, model, warehouse, kind, file_id, tables):
-                    yield _other_content(_called(kind, rows[file_id]), differences)
+                    yield _other_content(sync.called(kind, rows[file_id]), differences)
     if lost:
         yield _lost(lost)
     if not_loaded:
@@ -366,18 +366,3 @@ def _few(names: Sequence[str]) -> Sentence | Sequence[str]:
     """All of two names, or the first two and how many more there are."""
     n_more = len(names) - 2
     return Sentence("{names} and {n:,} more", names=names[:2], n=n_more) if n_more > 0 else names
-
-
-_CALLED = {
-    "pilot": Sentence("pilot"),
-    "scores": Sentence("file of scores"),
-    "alias": Sentence("alias"),
-    "plan": Sentence("plan"),
-    "query": Sentence("saved query"),
-    "rule": Sentence("rule"),
-    "recipe": Sentence("kept report"),
-}
-
-
-def _called(kind: str, name: str) -> Sentence:
-    return Sentence("{kind} {name}", kind=_CALLED[kind], name=name)

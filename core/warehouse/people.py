@@ -122,13 +122,18 @@ def _new_scores(pilot: Pilot, registered: pl.DataFrame, registered_at: datetime)
             rows.append(_score_row(pilot, pilot.task, model, registered_at))
         elif before != now:
             raise InputError(
-                "{written} is registered with the score {before} in {pilot_id}; the file says {now}. Put it back, or rename the pilot.",
+                "{written} is registered with {before} in {pilot_id}; the file says {now}. Put it back, or rename the pilot.",
                 written=model.written,
-                before=[part for part in before if part is not None],
+                before=_format_score(before),
                 pilot_id=pilot.pilot_id,
-                now=[part for part in now if part is not None],
+                now=_format_score(now),
             )
     return frame(rows, ScoreRow)
+
+
+def _format_score(score: tuple[float, float | None, int | None]) -> list[str]:
+    names = ("value", "std_error", "n_samples")
+    return [f"{name} = {part}" for name, part in zip(names, score, strict=True) if part is not None]
 
 
 def _score_row(pilot: Pilot, task: OwnTask, model: PilotModel, registered_at: datetime) -> ScoreRow:
@@ -251,6 +256,8 @@ def _write(warehouse: Warehouse, row: RuleRow, choices: list[RuleChoiceRow]) -> 
 
 # --- recipes of reports with their numbers, and the comparison of these with what the report says now ----------------
 
+MAX_TEMPLATE_BYTES = 8 * 2**20
+"""A recipe is one file with its template, which is read whole."""
 _RECIPE = "recipe"
 State = Literal["same", "changed", "gone", "edited"]
 
@@ -294,8 +301,15 @@ def save_recipe(
 ) -> SavedRecipe:
     """Save a recipe with the numbers of its report, which replace earlier ones.
 
-    Raises InputError where they are too large together with the template.
+    Raises InputError for a template that is too large.
     """
+    if template and len(template) > MAX_TEMPLATE_BYTES:
+        raise InputError(
+            "{template} has {n_template:.0f} MB; {largest_template} can be kept. Shrink its pictures.",
+            template=recipe.template,
+            n_template=len(template) / 2**20,
+            largest_template=MAX_TEMPLATE_BYTES // 2**20,
+        )
     recipe_id, now = recipe.recipe_id, utc_now()
     with warehouse.update(_RECIPE, recipe_id):
         before = user_files.read(warehouse.folder, _RECIPE, recipe_id)

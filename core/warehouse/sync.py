@@ -207,6 +207,23 @@ def names_in_rows(connection: Connection, kind: str) -> dict[str, str]:
     return {user_files.hash_name(name) if declared.is_hashed else name: name for name in names}
 
 
+_CALLED = {
+    RUN: Sentence("run"),
+    "pilot": Sentence("pilot"),
+    "scores": Sentence("file of scores"),
+    "alias": Sentence("alias"),
+    "plan": Sentence("plan"),
+    "query": Sentence("saved query"),
+    "rule": Sentence("rule"),
+    "recipe": Sentence("kept report"),
+}
+
+
+def called(kind: str, name: str) -> Sentence:
+    """A run or user file in a sentence: `saved query mine`."""
+    return Sentence("{kind} {name}", kind=_CALLED[kind], name=name)
+
+
 def sync_rows(
     connection: Connection, folder: Folder, kind: str, ids: Sequence[str], report: Report | None = None
 ) -> list[str]:
@@ -553,7 +570,7 @@ def _left_behind(
     for kind, one in sorted(_stored(old) - _stored(new)):
         # Otherwise it was deleted, or a killed process has just deleted it.
         if not parcels.is_deleted(folder, one) if kind == RUN else with_people and (kind, one) not in changing:
-            yield Sentence("The {kind} {one} has no readable file: its rows stay in the old file.", kind=kind, one=one)
+            yield Sentence("The {name} has no readable file: its rows stay in the old file.", name=called(kind, one))
     sql = (
         "SELECT schema_name || '.' || table_name FROM duckdb_tables() "
         "WHERE NOT internal AND schema_name NOT IN ('main', 'stored') ORDER BY ALL"

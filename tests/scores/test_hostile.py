@@ -82,7 +82,7 @@ REFUSED = {
     ),
     "JSON above the limit": (
         b'{"results": "' + b"x" * MAX_JSON * 2**20 + b'"}',
-        r"has 65 MiB of JSON; up to 64 are read\. Split it",
+        r"has 65 MiB of JSON; up to 64 are read\. Leave out single answers \(samples\), or use",
     ),
     "samples cut": (SAMPLES[:-50], "Line 12 of .* is incomplete JSON"),
     "samples with a foreign line": (SAMPLES + b'{"a": 1}\n', "no question at entry 13"),

@@ -83,9 +83,8 @@ def test_own_scores_may_follow_but_never_change(warehouse):
         ("o/other", "step1", 55.0, 1.5, 200, f"pilot:{PILOT.pilot_id}"),
         ("pypi:made-up", None, 61.0, 1.5, 200, f"pilot:{PILOT.pilot_id}"),
     ]
-    with pytest.raises(
-        InputError, match=r"pypi:made-up is registered with the score 61\.0, 1\.5, 200 in .*file says 62"
-    ):
+    told = r"registered with value = 61\.0, std_error = 1\.5, n_samples = 200 in .*file says value = 62\.0"
+    with pytest.raises(InputError, match=told):
         people.register_pilot(warehouse, with_score(PILOT, 62.0))
     assert queries.scores(warehouse, ["pypi:made-up"])["value"].to_list() == [61.0]
 

@@ -76,7 +76,7 @@ def test_bad_recipes_are_one_line(warehouse):
     for changed in ({"language": "fr"}, {"name": "a\nb"}, {"name": " "}):
         with pytest.raises(InputError):
             replace(RECIPE, **changed)
-    with pytest.raises(InputError, match="MB"):
-        people.save_recipe(warehouse, RECIPE, [], "0.1", b"x" * 2**24)
+    with pytest.raises(InputError, match=r"8 can be kept\. Shrink its pictures"):
+        people.save_recipe(warehouse, RECIPE, [], "0.1", b"x" * (people.MAX_TEMPLATE_BYTES + 1))
     with pytest.raises(InputError, match="None yet"):
         find_recipe([], "x")
