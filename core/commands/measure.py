@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
@@ -58,7 +59,9 @@ def measure(options: argparse.Namespace) -> int:
     if options.json:
         raise InputError("--json needs --estimate-only here.")
     open_text(request)  # once, and not when each model's job reaches it
-    absent = [one for one in options.models if one.startswith((".", "/", "~")) and not Path(one).expanduser().exists()]
+    # By `os.path`: names that are too long, or of a home that is not there, are no path either.
+    paths = [one for one in options.models if one.startswith((".", "/", "~"))]
+    absent = [one for one in paths if not os.path.exists(os.path.expanduser(one))]
     if len(absent) == len(options.models):  # nor is a turn waited for; others are measured all the same
         raise InputError("{path} is not there. Check the path.", path=absent)
     # Models measured together are compared across tokenizers: their words are chosen for all of them.

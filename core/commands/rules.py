@@ -13,9 +13,10 @@ from typing import Any
 
 from core.analysis.decision import Decision, record_choice, track_record
 from core.analysis.relation import PLACES
-from core.commands.context import confirm, existing_warehouse, show_records
+from core.commands.context import confirm, existing_warehouse, find_stored_runs, show_records
 from core.errors import InputError, Sentence, nothing_yet
 from core.files import utc_now
+from core.ids import matching_ids
 from core.locale import _, in_language
 from core.pilots.saved import Assumptions, SavedRule, TaskName, find_choice, find_rule, read_rule, to_toml
 from core.questions import choice as choice_question
@@ -24,6 +25,7 @@ from core.questions import runs as run_question
 from core.questions.ranking_answer import Answer
 from core.questions.ranking_question import BY_TYPE, BY_WORD, RankingQuestion
 from core.questions.record import as_record
+from core.store.parcels import trashed_ids
 from core.terminal import tables
 from core.terminal.output import Fixed, heads, tell
 from core.terminal.run_details import labelled
@@ -230,7 +232,12 @@ def answer_record(answer: Answer) -> dict[str, Any]:
 def within(options: argparse.Namespace) -> None:
     """Relate dimension and loss over the windows of one run, at both places, with its shuffled control if any."""
     warehouse = existing_warehouse(options)
-    (run_id,) = run_question.find_runs(warehouse, [options.run])
+    try:
+        (run_id,) = run_question.find_runs(warehouse, [options.run])
+    except InputError:
+        if matching_ids(trashed_ids(warehouse.folder), options.run):
+            find_stored_runs(warehouse, [options.run])  # says where a deleted run is
+        raise
     answer = run_question.ask_windows(warehouse, run_id)
     run = answer.run
     if answer.lacks == "loss":

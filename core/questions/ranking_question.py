@@ -594,7 +594,10 @@ def _choose_benchmark(
     is_registered = pilot is not None and _is_pilot_score(pilot, question)
     candidates = counts.filter(benchmark=question.benchmark)
     if candidates.is_empty() and not is_registered:
-        if not (of_vetoed := vetoed(scored.filter(benchmark=question.benchmark))).is_empty():
+        of_benchmark = scored.filter(benchmark=question.benchmark)
+        of_vetoed = vetoed(of_benchmark)
+        is_left_out = pilot is None and not question.include_vetoed
+        if is_left_out and 0 < of_vetoed.height == of_benchmark.height:
             raise InputError(
                 "A check vetoes every model with a score of '{benchmark}': {names}. Rank them all the same with --vetoed.",
                 benchmark=question.benchmark,

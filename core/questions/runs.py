@@ -7,6 +7,7 @@ on one point per type with one tokenizer, on one per word with several. Encoders
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -296,8 +297,10 @@ def find_runs(warehouse: Warehouse, named: Sequence[str]) -> list[str]:
 
 def _of_folder(name: str) -> list[str]:
     """The reference of a model that is measured from a path."""
-    place = Path(name).expanduser()
-    return [f"{LOCAL}{(place if place.is_dir() else place.with_suffix('')).resolve().name}"] if place.exists() else []
+    place = Path(os.path.expanduser(name))
+    if not name or not os.path.exists(place):  # unlike those of Path, these fail for no name
+        return []
+    return [f"{LOCAL}{(place if place.is_dir() else place.with_suffix('')).resolve().name}"]
 
 
 def ask_comparison(warehouse: Warehouse, run_ids: Sequence[str]) -> Comparison:

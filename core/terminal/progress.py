@@ -79,7 +79,7 @@ class ProgressBar:
         self._begun = time.monotonic()
         self._shares: dict[str, float] = {}
         self._n_ended = 0
-        self._waits = False
+        self._waiting: set[str] = set()
         self._bar: Drawn | None = None
 
     def __enter__(self) -> ProgressBar:
@@ -94,9 +94,9 @@ class ProgressBar:
         step, share = progress.progress, progress.progress_record.get("share")
         if share is not None:
             self._shares[progress.job.job_id] = share
-        waits, waited = step is not None and step.phase == "queued", self._waits
-        self._waits = waits
-        if waits and not waited and not progress_stream().isatty():
+        waits = step is not None and step.phase == "queued"
+        if waits and progress.job.job_id not in self._waiting and not progress_stream().isatty():
+            self._waiting.add(progress.job.job_id)
             print(f"{self._name}: {_('waiting for its turn')}", file=progress_stream(), flush=True)
         if step is not None:
             seconds_left = progress.progress_record.get("seconds_left") if self._n == 1 else None

@@ -163,7 +163,7 @@ def missing_lines(answer: PilotChoice) -> list[str]:
             lines.append(
                 translated(template).format(
                     names=names_text([one.model for one in found]),
-                    benchmark=row_benchmark_name(benchmark) if benchmark else _("a benchmark that all have"),
+                    benchmark=row_benchmark_name(benchmark) if benchmark else _("a common benchmark"),
                 )
             )
     return lines

@@ -176,6 +176,12 @@ def test_within_one_model_the_answer_is_that_of_the_page(path: Path, monkeypatch
     assert escape(found["final"]["sentence"]) in texts(page)
 
 
+def test_a_deleted_run_is_told_where_it_is(tmp_path: Path) -> None:
+    path = filled_warehouse(tmp_path)
+    assert run_core("runs", "delete", RUN_IDS[0], "--yes", warehouse=path).returncode == 0
+    assert "runs list --deleted" in run_core("within", RUN_IDS[0], warehouse=path).stderr
+
+
 def test_a_run_without_losses_says_why(path: Path) -> None:
     """An encoder; and a run whose parcel has no such row, as most that ship, and which is whole all the same."""
     profile = make_profile(WITHOUT_WINDOWS, model=make_model("made-up/big@1", name="made-up-big"))

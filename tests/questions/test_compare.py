@@ -110,6 +110,9 @@ def test_runs_are_found_by_id_and_models_by_name_or_folder(warehouse, tmp_path):
     assert run_question.find_runs(warehouse, ["a", B[-6:], "a"]) == [A, B]
     (tmp_path / "a").mkdir()
     assert run_question.find_runs(warehouse, [str(tmp_path / "a"), "b"]) == [A, B]
+    for no_path in ("~nobody-of-this-name/x", "x" * 300):
+        with pytest.raises(InputError, match="No run or measured model is called"):
+            run_question.find_runs(warehouse, [no_path])
     with pytest.raises(InputError, match="nobody"):
         run_question.find_runs(warehouse, ["a", "nobody"])
     with pytest.raises(InputError, match="Measure them on one: add --text FILE"):

@@ -190,13 +190,14 @@ def test_the_bar_shows_all_phases_together_and_the_time_left(monkeypatch):
     assert " 70% measuring layers" in drawn.getvalue()
 
 
-def test_without_a_terminal_it_is_said_once_that_a_job_waits(monkeypatch):
+def test_without_a_terminal_it_is_said_once_that_a_job_waits_beside_another_at_work(monkeypatch):
     monkeypatch.setattr(progress, "progress_stream", lambda: told)
     told = io.StringIO()
-    job = SimpleNamespace(job_id="a", config=SimpleNamespace(model="model"))
+    job, other = (SimpleNamespace(job_id=name, config=SimpleNamespace(model=name)) for name in ("model", "other"))
     with ProgressBar() as bar:
         for step in (Progress("queued", 0, 2), Progress("queued", 0, 1), Progress("load", 0, 1)):
             bar.follow(SimpleNamespace(job=job, progress=step, progress_record={}))
+            bar.follow(SimpleNamespace(job=other, progress=Progress("geometry", 0, 1), progress_record={}))
     assert told.getvalue() == "model: waiting for its turn\n"
 
 
