@@ -76,7 +76,8 @@ def score_note_lines(row: ScoredRun) -> list[str]:
         )
     if row.score_sources > 1:
         lowest, highest = number(row.score_lowest), number(row.score_highest)
-        lines.append(_("{lowest} to {highest} in {n} sources", lowest=lowest, highest=highest, n=row.score_sources))
+        line = _("{lowest} to {highest} in {n} sources") if lowest != highest else _("the same in {n} sources")
+        lines.append(line.format(lowest=lowest, highest=highest, n=row.score_sources))
     if row.score_variants > 1 or (row.score_dtype or row.dtype) != row.dtype:
         lines.append(score_settings_text(row.score_dtype, row.score_chat_template))
     return lines

@@ -77,7 +77,7 @@ def test_a_readers_own_text_is_named_without_a_language_that_nobody_stated():
     [
         ({}, []),
         ({"score_is_partial": True, "score_n_samples": 1200}, ["partial run, 1,200 questions"]),
-        ({"score_sources": 2}, ["43.9 to 43.9 in 2 sources"]),
+        ({"score_sources": 2}, ["the same in 2 sources"]),
         ({"score_sources": 2, "score_lowest": 41.0}, ["41.0 to 43.9 in 2 sources"]),
         ({"score_dtype": "float16", "score_chat_template": True}, ["float16, chat template"]),
         ({"score_variants": 2}, ["not stated"]),
