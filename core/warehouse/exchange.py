@@ -11,6 +11,7 @@ run and each score file is imported whole or not at all; one that fails does not
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import logging
 import os
@@ -534,7 +535,11 @@ def _import_parcel(
 
 def _stage_parcel(packed: Archive, files: dict[str, str], source: str, place: Path) -> str:
     """Copy a parcel to a private folder named by its run id; returns that. Raises WarehouseError if it is damaged."""
+    of_zip = next(iter(files.values())).rpartition("/")[0]
+    run_file = Path(f"{source}, {of_zip}" if packed.zip_file else source) / RUN_FILE
     try:
+        if RUN_FILE not in files:
+            raise FileNotFoundError(errno.ENOENT, "", RUN_FILE)
         packed.extract(files[RUN_FILE], place / RUN_FILE)
         told = read_json(place / RUN_FILE)
         run_id = told["run"]["run_id"]
@@ -542,7 +547,7 @@ def _stage_parcel(packed: Archive, files: dict[str, str], source: str, place: Pa
             raise ValueError("it names no run")
         left_out = () if TOKENS in told["files"] else (f"{TOKENS}.parquet",)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise parcels.damaged(Path(source) / RUN_FILE, error) from error
+        raise parcels.damaged(run_file, error) from error
     shutil.rmtree(place / run_id, ignore_errors=True)
     for file in sorted(files.keys() & {*PARCEL_FILES}.difference(left_out)):
         packed.extract(files[file], place / run_id / file)

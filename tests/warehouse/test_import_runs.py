@@ -313,6 +313,15 @@ BREAKS = {
 }
 
 
+def test_of_a_zip_file_the_damaged_parcel_is_named(theirs, tmp_path):
+    with zipfile.ZipFile(tmp_path / "two.zip", "w") as packed:
+        packed.writestr(f"parcels/{RUN}/run.json", "{")
+        packed.writestr(f"parcels/{OTHER}/annotations.json", "{}")
+    told = {one.run_id: one.reason for one in import_runs(theirs, [tmp_path / "two.zip"]).arrivals}
+    assert f"two.zip, parcels/{RUN}/run.json is damaged (" in told[RUN]
+    assert f"parcels/{OTHER}/run.json is damaged (run.json is missing)" in told[OTHER]
+
+
 def test_broken_parcels_are_told_and_do_not_stop_the_others(ours, theirs, tmp_path):
     places = {how: tmp_path / f"broken {number}" / RUN for number, how in enumerate(BREAKS)}
     for how, parcel in places.items():
