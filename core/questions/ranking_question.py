@@ -599,7 +599,7 @@ def _choose_benchmark(
         is_left_out = pilot is None and not question.include_vetoed
         if is_left_out and 0 < of_vetoed.height == of_benchmark.height:
             raise InputError(
-                "A check vetoes every model with a score of '{benchmark}': {names}. Rank them all the same with --vetoed.",
+                "A check vetoes every model with a score of '{benchmark}': {names}. `workdim rank --vetoed` shows them.",
                 benchmark=question.benchmark,
                 names=of_vetoed["name"].unique(maintain_order=True).to_list(),
             )

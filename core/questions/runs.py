@@ -283,7 +283,7 @@ def find_runs(warehouse: Warehouse, named: Sequence[str]) -> list[str]:
             by_model[name] = listed.filter(is_named, pl.col("pass") == "text")
     if missing := [name for name, runs in by_model.items() if runs.is_empty()]:
         raise InputError(
-            "No run or measured model is called {names}: see `workdim runs`, or name a text to measure it on.",
+            "No run or measured model is called {names}: see `workdim runs`. `workdim compare` measures with --text FILE.",
             names=missing,
         )
     if by_model:

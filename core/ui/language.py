@@ -42,6 +42,7 @@ PLACES = {
     "scores template": N_("Template for a table (CSV)"),
     "scores": N_("Import"),
     "rules": N_("Rules"),
+    "rank": N_("Choose"),
     "plan": N_("Layer plans"),
     "slides": N_("Share"),
     "--all": N_("Compared models"),

@@ -27,7 +27,7 @@ def test_runs_or_models_that_were_measured_are_compared(path: Path) -> None:
     told = run_core("compare", RUN_IDS[0], RUN_IDS[1], warehouse=path).stdout
     assert told.startswith("made-up-big and made-up-small read made-up alike") and "Bits per byte" in told
     refused = run_core("compare", "made-up-big", "nobody", warehouse=path)
-    assert refused.returncode == 2 and "add --text FILE" in refused.stderr
+    assert refused.returncode == 2 and "measures with --text FILE" in refused.stderr
 
 
 def test_a_model_is_chosen_and_one_that_was_not_measured_is_named(path: Path) -> None:

@@ -150,7 +150,7 @@ def test_delete_asks_restores_and_empties(said, path, monkeypatch):
 
 def test_a_control_is_not_deleted_under_its_run(said, path):
     control = next(row["run_id"] for row in json.loads(said("--json")) if row["pass"] == "shuffled")
-    assert f"by {RUN[:18]}" in said("delete", control, "--yes", expects=2)
+    assert f"rest on it: {RUN[:18]}" in said("delete", control, "--yes", expects=2)
     assert "Moved to the trash: 2 runs." in said("delete", control, RUN, "--yes")
     assert "its control runs: 1." in said("undelete", RUN)
 
@@ -228,7 +228,7 @@ def test_labelled_texts_that_have_changed_are_told_and_read_as_they_are_now(tmp_
     asked = asdict(RunConfig("made-up/first", labels=str(file), labels_sha256="of earlier texts"))
     found = rerun_request(Warehouse(tmp_path / "w.duckdb"), record(config=json.dumps({"run": asked})))
     assert found.config.labels_sha256 == read_labels(file).sha256
-    assert "labelled texts" in found.changed[-1]
+    assert "labels.csv has changed" in found.changed[-1]
 
 
 @pytest.mark.parametrize(

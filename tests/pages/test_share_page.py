@@ -46,7 +46,7 @@ def test_a_report_is_kept_with_its_appendix_and_says_what_has_changed(path: Path
     app.text_input[-1].set_value("Board")
     next(button for button in app.button if button.label == "Keep").click().run()
     assert not app.exception and not app.toggle
-    assert "are as they were" in app.success[0].value
+    assert ": 0 of " in app.success[0].value
     (kept,) = people.list_recipes(Warehouse(path))
     assert kept.recipe.appendix and kept.recipe.run_ids == (RUN_IDS[0],)
     with Warehouse(path).write() as connection:
@@ -54,7 +54,7 @@ def test_a_report_is_kept_with_its_appendix_and_says_what_has_changed(path: Path
     app.run()
     assert "Numbers changed since" in app.warning[0].value and len(app.dataframe[0].value)
     next(button for button in app.button if button.label == "Use today's numbers").click().run()
-    assert "are as they were" in app.success[0].value
+    assert ": 0 of " in app.success[0].value
     next(button for button in app.button if button.label == "Forget this report").click().run()
     assert people.list_recipes(Warehouse(path)) == []
 
@@ -95,7 +95,7 @@ def test_a_choice_that_a_rule_made_becomes_slides(path: Path, tmp_path: Path) ->
     app.text_input[-1].set_value("Chosen")
     next(button for button in app.button if button.label == "Keep").click().run()
     (kept,) = people.list_recipes(Warehouse(path))
-    assert kept.recipe.choice_id == made.choice_id and "are as they were" in app.success[0].value
+    assert kept.recipe.choice_id == made.choice_id and ": 0 of " in app.success[0].value
     assert run_core("rules", "delete", "Small", "--yes", warehouse=path).returncode == 0
     app.run()
     assert "There is no choice" in app.error[0].value and not app.exception

@@ -37,8 +37,8 @@ def conversation(*lengths):
 
 
 def shape(documents):
-    """Conversation, first message and number of messages of everything that each window reads."""
-    return [[[(t.conversation, t.first, len(t.messages)) for t in w.turns] for w in windows] for windows in documents]
+    """Conversation and number of messages of everything that each window reads."""
+    return [[[(t.conversation, len(t.messages)) for t in w.turns] for w in windows] for windows in documents]
 
 
 # --- which messages --------------------------------------------------------------------------------------------
@@ -47,8 +47,8 @@ def shape(documents):
 def test_short_conversations_share_a_window_and_long_ones_hold_several():
     short, long = conversation(20, 30), conversation(40, 70, 10, 95, 50, 60, 5, 5)
     assert shape(cut_conversations([short, short, long, short], 100)) == [
-        [[(1, 1, 2), (2, 1, 2)]],
-        [[(3, 1, 2)], [(3, 3, 2)], [(3, 5, 4), (4, 1, 2)]],
+        [[(1, 2), (2, 2)]],
+        [[(3, 2)], [(3, 2)], [(3, 4), (4, 2)]],
     ]
 
 
