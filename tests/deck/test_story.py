@@ -461,7 +461,7 @@ def test_where_no_model_meets_a_rule_its_models_are_shown_once_and_a_threshold_i
     story = build_story(of_rule("en", {"one": (61.0, 2.0), "other": (62.0, 2.0)}, criteria))
     answer, options = story.slides
     assert [row[:2] for row in answer.visual.rows] == [("one", "–"), ("other", "–")]
-    assert any(text.endswith("61.0, below 99.0") for text in answer.speech)
+    assert any(text.endswith("61.0, asked for at least 99.0") for text in answer.speech)
     assert options.visual.rows[0][0].startswith("Loosen a threshold")
     assert draw_deck(story)[:2] == b"PK"
 
