@@ -147,8 +147,7 @@ MISSING = N_(
         "text": "These models share no measured text. Use `workdim compare MODEL MODEL --text FILE`.",
         "loss": "Encoders have no loss: {names}. Bits per byte choose among the others.",
         "direction": "Better end unknown: {benchmark}. Import the column higher_is_better.",
-        "score": "Without score in {benchmark}: {names}. `workdim scores import FILE` adds one; decoders can be scored here too: "
-        "`workdim score MODEL --task FILE.jsonl`.",
+        "score": "No score in {benchmark}: {names}. `workdim scores import FILE` adds one.",
     }
 )
 """What models lack, and the command that brings it."""
