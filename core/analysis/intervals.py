@@ -202,7 +202,7 @@ def rank_intervals(units: pl.DataFrame, *, largest_first: bool = True) -> Ranks:
     above = np.zeros((n, n), dtype=bool)  # whether each unit is surely above each other: (n, n)
     for rows in np.array_split(np.arange(n), max(1, n * n // 200_000)):
         above[rows] = values[rows][:, None] - values > critical * np.maximum(of_pairs(rows), 1e-12)
-    like_first = [name for name, is_apart in zip(names, above[:1].any(0), strict=True) if not is_apart]
+    like_first = [name for name, is_apart in zip(names, above[:1].ravel(), strict=True) if not is_apart]
     leaders: list[str] = []
     while (start := len(leaders)) < n:
         leaders += [names[start]] * (int(above[start].argmax()) - start if above[start].any() else n - start)

@@ -31,7 +31,10 @@ from core.figures.chart import Axis, Chart, Point, Series, Side, value_text
 from core.figures.text import CORNER, SIDES, Position, name_sides, shorten_to_width, spread_apart, text_width, wrap_text
 
 ACCENTS = [getattr(MSO_THEME_COLOR, f"ACCENT_{number}") for number in range(1, 7)]
-DASHES = [MSO_LINE[name] for name in ("SOLID", "DASH", "ROUND_DOT", "DASH_DOT", "LONG_DASH", "LONG_DASH_DOT")]
+DASHES = [
+    *(MSO_LINE.SOLID, MSO_LINE.DASH, MSO_LINE.ROUND_DOT),
+    *(MSO_LINE.DASH_DOT, MSO_LINE.LONG_DASH, MSO_LINE.LONG_DASH_DOT),
+]
 OF_SHAPE = {"open": "circle", "down": "triangle", "hollow": "triangle"}
 """Marks that PowerPoint draws as another, filled or not."""
 LEFT, BOTTOM, TOP, RIGHT = layout.PLOT_MARGINS

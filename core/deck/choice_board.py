@@ -33,7 +33,7 @@ def choice_board(data: DeckData) -> Board:
     chart: Visual | None = first_chart(decision)
     if evidence and sum(one.share > 0 for one in decision.criteria) == 1:
         # Where one criterion alone weighs, its values say more than how often each model is first.
-        evidence, chart = None, evidence.visual
+        chart, evidence = evidence.visual, None
     assumed = asked.saved.rule.assumptions
     exclusions = (decision_wording.exclusion_text(one, decision, assumed) for one in decision.excluded)
     notes = (*decision_wording.note_lines(decision), *exclusions)
@@ -138,7 +138,7 @@ def _evidence(asked: AskedRule, choice: Choice) -> Panel | None:
     chart = criterion_chart(decision, heaviest, asked.saved.rule.assumptions, name)
     first, share = _first_names(choice)[0], share_text(resolved.share)
     title = _("{criterion} weighs {share}; by weighted mean {first} leads", criterion=name, share=share, first=first)
-    return chart and Panel(title, chart)
+    return Panel(title, chart) if chart else None
 
 
 def _model_table(asked: AskedRule, choice: Choice) -> Table:

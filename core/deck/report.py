@@ -323,8 +323,8 @@ def _values(data: DeckData) -> Iterator[StorySlide]:
     rows: list[Row] = []
     for group in groups:
         if len(groups) > 1:
-            told = _("Across tokenizers, one point per word: {group}") if group.is_by_words else "{group}"
-            rows.append(Heading(Text(told).format(group=group_name(group))))
+            heading = _("Across tokenizers, one point per word: {group}") if group.is_by_words else "{group}"
+            rows.append(Heading(Text(heading).format(group=group_name(group))))
         labels = run_labels(group.rows)
         rows += [
             (

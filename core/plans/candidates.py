@@ -187,7 +187,8 @@ def distinct_sets(candidates: Iterable[Candidate]) -> list[Candidate]:
 def sublayer_singles(network: Network) -> list[tuple[str, int, Variant]]:
     """(kind, block, variant) without each single attention, then without each single MLP; empty if there are none."""
     blocks = range(network.n_blocks if network.sublayers else 0)
-    return [(kind, block, Variant(**{kind: frozenset({block})})) for kind in (ATTENTION, MLP) for block in blocks]
+    without_attention = [(ATTENTION, block, Variant(attention=frozenset({block}))) for block in blocks]
+    return without_attention + [(MLP, block, Variant(mlp=frozenset({block}))) for block in blocks]
 
 
 # --- needed directions -----------------------------------------------------------------------------------------------

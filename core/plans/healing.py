@@ -43,7 +43,7 @@ from core.files import free_some, make_folder, remove_temporary_folders, require
 from core.models.hub import find_weights
 from core.models.model import OpenModel, load_network, read_blueprint
 from core.models.weights import Weights
-from core.plans.pricing import Pricer, ReportShare
+from core.plans.pricing import Pricer, ReportShare, of_part
 from core.plans.variants import ATTENTION, MLP, WHOLE, Network, Scaling, Variant, differs, output_axis, without_blocks
 from core.records import stretches
 from core.texts.sample import TokenWindows
@@ -123,7 +123,7 @@ def fit_scales(
     gaps = [(start, end) for start, end in stretches(removed) if end < network.n_blocks]
     for gap, (start, end) in enumerate(gaps):
         so_far, ratios = Healing({}, 0, dict(scales)).variant(removed, network), []
-        for ids in _each_window(network, windows, lambda done, gap=gap: report((gap + done) / len(gaps))):
+        for ids in _each_window(network, windows, of_part(report, gap, len(gaps))):
             states = network.state(ids, WHOLE, end), network.state(ids, so_far, start)
             target, current = (torch.linalg.vector_norm(state.float(), dim=-1)[:, 1:] for state in states)
             ratios.append(target / current.clamp(min=1e-12))
@@ -142,7 +142,7 @@ def fit_healing(
         block = start - 1
         healed_so_far = Variant(blocks=frozenset(removed), healed=dict(matrices))
         equations = [_NormalEquations(network.model.hidden_size, device) for _ in range(2)]
-        each = _each_window(network, windows, lambda done, gap=gap: report((gap + done) / len(gaps)))
+        each = _each_window(network, windows, of_part(report, gap, len(gaps)))
         for window, ids in enumerate(each):
             equations[window % HELD_BACK == HELD_BACK - 1].add(*_states(network, ids, healed_so_far, block, end))
         fitted, held_back = equations
@@ -386,8 +386,8 @@ def footprints(modules: Sequence[Any], prompt: Tensor) -> list[Footprint]:
         _generate(module, prompt, 2)
     times = [[timed(module) for module in modules] for _ in range(REPEATS)]
     return [
-        Footprint(_cache_bytes(module, prompt), *medians, prompt.shape[1], NEW_TOKENS)
-        for module, medians in zip(modules, np.median(times, axis=0).tolist(), strict=True)
+        Footprint(_cache_bytes(module, prompt), float(prefill), float(generation), prompt.shape[1], NEW_TOKENS)
+        for module, (prefill, generation) in zip(modules, np.median(times, axis=0), strict=True)
     ]
 
 

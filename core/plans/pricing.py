@@ -201,7 +201,7 @@ class Pricer:
         size = variants_at_once(self.windows.ids.size, self.network.model.hidden_size)
         groups = [variants[i : i + size] for i in range(0, len(variants), size)] or [variants]
         for number, group in enumerate(groups):
-            found = self._stream_group(group, lambda done, number=number: report((number + done) / len(groups)))
+            found = self._stream_group(group, of_part(report, number, len(groups)))
             scores += found[1:] if scores else found
         return scores
 
@@ -227,6 +227,11 @@ class Pricer:
         run_together(units, runs, units_done=lambda done: report(done / len(units)))
         starts = range(0, n, self.batch)
         return [concatenate([found[index, start] for start in starts]) for index in range(len(variants) + 1)]
+
+
+def of_part(report: ReportShare, number: int, n_parts: int) -> ReportShare:
+    """Reports the share of one part, the first being number 0, as a share of all parts."""
+    return lambda done: report((number + done) / n_parts)
 
 
 def variants_at_once(n_tokens: int, hidden_size: int) -> int:

@@ -41,7 +41,7 @@ QUANTISER_PACKAGES = ("bitsandbytes", "compressed-tensors")
 def devices() -> list[str]:
     """Names of the devices with their memory, such as `cuda:0 (NVIDIA A10, 22.1 of 23.7 GB free)`."""
     memory, cores = psutil.virtual_memory(), Sentence("{n} core", "{n} cores", n=os.cpu_count() or 1)
-    found = [("cpu", cores, memory.available, memory.total)]
+    found: list[tuple[str, str, int, int]] = [("cpu", cores, memory.available, memory.total)]
     for number in range(torch.cuda.device_count()):
         found.append((f"cuda:{number}", torch.cuda.get_device_name(number), *torch.cuda.mem_get_info(number)))
     names: list[str] = [

@@ -75,8 +75,10 @@ def show_answer(layer_plan: LayerPlan) -> None:
         against = [code for code in plan.reasons if within.is_plan and code in AGAINST_PLAN and code != "over_budget"]
         show_notes(map(plan_wording.reason_text, against))
         if within.price is not None and not within.is_plan:
-            n = len(within.price.blocks)
-            st.caption(_("Not held against random sets, harder texts, probes: a new plan of {n} blocks would be.", n=n))
+            size = len(within.price.blocks)
+            st.caption(
+                _("Not held against random sets, harder texts, probes: a new plan of {n} blocks would be.", n=size)
+            )
     blocks = (within.price or within.cheapest).blocks
     row = plan_figures.block_row(layer_plan, blocks, plan_analysis.standing(layer_plan, within) == "recommended")
     width = min(WIDTH, max(460.0, BLOCK_WIDTH * len(row.blocks) + 8.0))  # the legend takes 460
@@ -368,10 +370,24 @@ def _choose_settings() -> dict[str, Any]:
     units = {key: plan_wording.nats_text(nats) for key, nats in BUDGETS.items()}
     units |= {"nats": _("nats per token"), "points": _("points of my task")}
     unit = field(left.selectbox, _("Budget"), "plan unit", units, help=_("The upper limit stays below it."))
-    number_of = {"min_value": 0.0, "step": 0.01, "format": "%g", "disabled": unit in BUDGETS}
-    budget = field(middle.number_input, _("Budget of your own"), "plan budget", default=0.05, **number_of)
-    as_many = {"min_value": 1, "value": None, "placeholder": _("as many as the budget allows")}
-    blocks = field(right.number_input, _("Blocks that are to go"), "plan blocks", **as_many)
+    budget = field(
+        middle.number_input,
+        _("Budget of your own"),
+        "plan budget",
+        default=0.05,
+        min_value=0.0,
+        step=0.01,
+        format="%g",
+        disabled=unit in BUDGETS,
+    )
+    blocks = field(
+        right.number_input,
+        _("Blocks that are to go"),
+        "plan blocks",
+        min_value=1,
+        value=None,
+        placeholder=_("as many as the budget allows"),
+    )
     with inputs.row():
         verify = field(st.toggle, _("Verify on held-out text"), "plan verify", default=True)
         heal = field(st.toggle, _("Repair without training"), "plan heal", default=True)
