@@ -158,8 +158,8 @@ def recomputed(told: list[dict[str, Any]]) -> str:
                 seeds.append(seed)
         for other, of in (("placebo", target), ("free", None)):
             less = np.array([value["dose", target, seed][0] - value[other, of, seed][0] for seed in seeds])
-            flipped = [abs(np.dot(signs, less)) for signs in product((1, -1), repeat=len(less))]
-            p = np.mean(np.array(flipped) >= abs(less.sum()) - 1e-9)
+            flipped = np.array(list(product((1, -1), repeat=len(less)))) @ less
+            p = np.mean(np.abs(flipped) >= abs(less.sum()) - 1e-9)
             reach = scipy.stats.sem(less) * scipy.stats.t(len(less) - 1).isf(0.05)
             found[other][target] = (less.mean(), reach, p, len(less))
     words = {}
@@ -183,7 +183,7 @@ def recomputed(told: list[dict[str, Any]]) -> str:
 
 def test_the_word_is_that_of_an_independent_computation() -> None:
     effects = [{28: low, 70: high} for low in (-0.04, -0.012, 0.0, 0.04) for high in (-0.04, 0.0, 0.02, 0.04)]
-    every = [rows(of_both, n) for of_both in effects for n in (7, 12)]
+    every = [*map(rows, effects), rows(effects[0], n=7)]
     if dose_answer.PARQUET.exists():
         every.append(pl.read_parquet(dose_answer.PARQUET).to_dicts())
     said = [dose_answer.answer(told) for told in every]

@@ -11,7 +11,6 @@ from core.store.parcels import read_parcel
 from core.warehouse import queries
 from core.warehouse.reference import shipped_run_ids
 from tests import portions
-from tests.conftest import run_core
 
 pytestmark = pytest.mark.model
 
@@ -92,8 +91,3 @@ def test_smollm2_has_no_published_score_of_its_own(demo_warehouse, runs):
     assert len(scores) > 8_000
     assert not set(runs["repository"].drop_nulls()) & set(scores["repository"])
     assert "HuggingFaceTB/SmolLM2-135M" in set(scores["repository"])
-
-
-def test_a_deck_for_a_folder_that_is_not_there_is_one_line(demo_warehouse, tmp_path):
-    done = run_core("slides", "--out", str(tmp_path / "absent" / "deck.pptx"), warehouse=demo_warehouse.path)
-    assert done.returncode == 2 and "cannot be written" in done.stderr
