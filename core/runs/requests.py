@@ -338,7 +338,8 @@ def _request_outcome(status: JobStatus, pilot: Pilot, warehouse: Warehouse) -> R
     """Record the result of a job that has ended. Finished jobs are removed; the others stay, to be resumed."""
     config = status.job.config
     if status.state != "finished":
-        reason = status.reason or {"interrupted": "Its process was ended from outside."}.get(status.state, "")
+        ended = Sentence("The process of {model} was ended from outside; out of memory?", model=config.model)
+        reason = status.reason or (ended if status.state == "interrupted" else "")
         return RequestOutcome(config, status.state, reason=reason)
     result = status.result
     notes = [*result.get("failed", ()), *filter(None, [result.get("waits")])]

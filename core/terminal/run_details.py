@@ -259,7 +259,7 @@ def _largest(summary: RunSummaryRow, n_layers: int) -> tuple[str, str, str]:
 def _joint_lines(profile: Profile) -> list[str]:
     """What all methods together say of each claim."""
     summary = profile.summary() if profile.run.pass_ == "text" else None
-    return [] if summary is None else [f"  {joint_text(claim, summary)}" for claim in CLAIMS]
+    return [f"  {told}" for claim in CLAIMS if summary and (told := joint_text(claim, summary))]
 
 
 def _band_text(summary: RunSummaryRow, n_layers: int) -> str:
