@@ -277,10 +277,10 @@ def is_base(recipe: Recipe) -> bool:
 # --- moved on purpose ------------------------------------------------------------------------------------------
 
 _EFFECTS = {
-    dose_answer.LOWER: ("helps", "損失を減らす"),
-    dose_answer.HIGHER: ("harms", "損失を増やす"),
+    dose_answer.LOWER: ("it helps", "損失を減らす"),
+    dose_answer.HIGHER: ("it harms", "損失を増やす"),
     dose_answer.NONE: (
-        f"has no effect beyond {dose_answer.MARGIN} bits per byte",
+        f"it has no effect beyond {dose_answer.MARGIN} bits per byte",
         f"{dose_answer.MARGIN} ビット毎バイトを超える効果はない",
     ),
     dose_answer.UNKNOWN: ("cannot tell", "判断できない"),
@@ -317,9 +317,9 @@ def moved_on_purpose(out: Path, runs: pl.DataFrame | None = None) -> Section:
             )
             shown.append(
                 (
-                    f"{way} {target}, it {_EFFECTS[word][0]} ({placebo_text} bits per byte beside the placebo, {free_text} beside no push)",
+                    f"{way} {target}, {_EFFECTS[word][0]} ({placebo_text} bits per byte beside the placebo, {free_text} beside no push)",
                     f"{target} に{way}：{_EFFECTS[word][1]}（ビット毎バイトの差は、プラセボに対し {placebo_text}、何も加えない場合に対し {free_text}）",
-                )[n].replace("it cannot tell", "cannot tell")
+                )[n]
             )
         return ("; ".join(shown), "。".join(shown))[n]
 
