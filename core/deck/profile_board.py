@@ -307,7 +307,8 @@ def _readers(comparison: Comparison, sound: pl.DataFrame) -> Panel:
     told = {key: wording.number(None if size is None else size / 1e6) for key, size in sizes.items()}
     titles = (*cells, _("Parameters (millions)"))
     rows = [(*(cell(one) for cell in cells.values()), told[one.run.run_id]) for one in comparison.by_loss]
-    title = _("Million parameters: {models}", models=[Text("{} {}").format(row[0], row[-1]) for row in rows])
+    at = 2 if comparison.points else -1  # their dimensions where these compare, else how large they are
+    title = _("{what}: {models}", what=titles[at], models=[Text("{} {}").format(row[0], row[at]) for row in rows])
     return Panel(title, table_of(titles, rows))
 
 
