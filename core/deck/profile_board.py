@@ -307,9 +307,12 @@ def _readers(comparison: Comparison, sound: pl.DataFrame) -> Panel:
     told = {key: wording.number(None if size is None else size / 1e6) for key, size in sizes.items()}
     titles = (*cells, _("Parameters (millions)"))
     rows = [(*(cell(one) for cell in cells.values()), told[one.run.run_id]) for one in comparison.by_loss]
-    at = 2 if comparison.points else -1  # their dimensions where these compare, else how large they are
-    title = _("{what}: {models}", what=titles[at], models=[Text("{} {}").format(row[0], row[at]) for row in rows])
-    return Panel(title, table_of(titles, rows))
+    what, shown = titles[-1], [told[one.run.run_id] for one in comparison.by_loss]
+    if comparison.points:  # their dimensions compare, and their intervals stand beneath
+        read = [one.dimension for one in comparison.by_loss]
+        what, shown = titles[2], [wording.number(one.inner_max if one else None) for one in read]
+    models = [Text("{} {}").format(row[0], value) for row, value in zip(rows, shown, strict=True)]
+    return Panel(_("{what}: {models}", what=what, models=models), table_of(titles, rows))
 
 
 # --- other ways of looking, and what comes next -------------------------------------------------------------------
