@@ -56,6 +56,8 @@ EARLIER, DAMAGED = "earlier checkpoint", "damaged"
 """Tags of shipped profiles that are not complete models: a training checkpoint, or a network damaged on purpose."""
 LOCAL = "local:"
 """Prefix of a folder or a GGUF file: the warehouse's name for a model on this disk."""
+TEXT_FILES = (".txt", ".md", ".jsonl", ".json", ".csv", ".parquet")
+"""What a text may be read from."""
 
 
 @dataclass(frozen=True)

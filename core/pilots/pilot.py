@@ -39,7 +39,7 @@ from core.errors import InputError, Sentence, nothing_yet, unknown_name
 from core.files import DATA
 from core.ids import matching_ids
 from core.limits import bytes_of
-from core.records import DEVICES, LOCAL, Dtype, RunConfig
+from core.records import DEVICES, LOCAL, TEXT_FILES, Dtype, RunConfig
 from core.tables import PILOT_SOURCE, PilotRow
 from core.validation import (
     MODEL_CONFIG,
@@ -57,8 +57,6 @@ from core.validation import (
 )
 
 # --- its models and texts, each checked against the place where the file stands ---------------------------------------
-
-TEXT_FILES = (".txt", ".jsonl", ".json", ".csv", ".parquet")
 
 
 @dataclass(frozen=True, config=MODEL_CONFIG)

@@ -24,10 +24,10 @@ import pyarrow.parquet as pq
 from core.errors import CorpusError, Sentence, sentences, unknown_name
 from core.files import DATA, beyond_limit, mend, parse_json, read_whole, refusing
 from core.limits import opening
+from core.records import TEXT_FILES
 from core.tables import CorpusRow
 
 CORPORA = DATA / "corpora"
-FILE_TYPES = (".txt", ".jsonl", ".json", ".csv", ".parquet")
 CHAT = ("template", "plain")
 """How chat messages are read."""
 
@@ -89,7 +89,7 @@ BUILT_IN: dict[str, BuiltIn] = {
 
 
 def open_corpus(name: str, column: str | None = None, encoding: str = "utf-8", chat: str = "template") -> Corpus:
-    """A built-in corpus by name, or a .txt, .jsonl, .json, .csv or .parquet file.
+    """A built-in corpus by name, or a .txt, .md, .jsonl, .json, .csv or .parquet file.
 
     Chat messages are recognised by their shape. `chat` is how they are read: `template`, rendered by each model's own
     template, or `plain`, as a text of their contents, which is another corpus.
@@ -117,7 +117,7 @@ def open_corpus(name: str, column: str | None = None, encoding: str = "utf-8", c
 
 def _open_file(path: Path, column: str | None, encoding: str, chat: str) -> Corpus:
     text = "" if path.suffix.lower() == ".parquet" else decode(path, encoding)
-    if path.suffix.lower() == ".txt":
+    if path.suffix.lower() in (".txt", ".md"):
         values, has_chats = paragraphs(text), False
     else:
         values, has_chats = _read_table(path, text, column)
@@ -135,13 +135,13 @@ def require_corpus(name: str) -> None:
     path = Path(name)
     with refusing(CorpusError, "There is no text '{name}...': {reason}.", name=name[:60]):  # too long for the system
         exists = path.exists()
-    if path.suffix.lower() not in FILE_TYPES:
+    if path.suffix.lower() not in TEXT_FILES:
         if exists:
             raise CorpusError(
-                "{path} is no {file_types} file. Name one, or save the text as one.", path=path, file_types=FILE_TYPES
+                "{path} is no {file_types} file. Name one, or save the text as one.", path=path, file_types=TEXT_FILES
             )
         unknown = unknown_name("text", name, BUILT_IN)
-        raise CorpusError(sentences(unknown, Sentence("Or name a {file_types} file.", file_types=FILE_TYPES)))
+        raise CorpusError(sentences(unknown, Sentence("Or name a {file_types} file.", file_types=TEXT_FILES)))
     if not path.is_file():
         raise CorpusError("There is no {what} {file}. Check the path.", what=Sentence("file"), file=path)
 

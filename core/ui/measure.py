@@ -23,7 +23,7 @@ from core.errors import InputError
 from core.files import make_folder, write_atomic
 from core.locale import _, spoken, translated
 from core.pilots.pilot import USE_CLASSES, Pilot, parse_pilot, pilot_from_config
-from core.records import DTYPES, Preflight
+from core.records import DTYPES, TEXT_FILES, Preflight
 from core.registry.protocols import PURPOSES
 from core.ui import inputs, job_cards, reads, url_state
 from core.ui.inputs import field
@@ -230,7 +230,7 @@ def choose_text(needed: str) -> dict[str, Any]:
 
     left, right = st.columns(2)
     with right:
-        types = ["txt", "csv", "jsonl", "json", "parquet"]
+        types = [ending[1:] for ending in TEXT_FILES]
         told, forgets = _("Measured on {name} only."), _("Another text")
         handed = _upload(_HANDED, _("Or upload a text"), types, _("It stays on this machine."), told, forgets)
         if not handed:

@@ -30,6 +30,7 @@ def test_a_text_file_opens_in_its_encoding(tmp_path, encoding):
     path.write_bytes(JAPANESE.encode(encoding))
     asked = "utf-8" if encoding == "utf-8-sig" else encoding
     assert open_corpus(str(path), encoding=asked).pieces == JAPANESE.split("\n\n")
+    assert open_corpus(str(path.rename(tmp_path / "text.md")), encoding=asked).pieces == JAPANESE.split("\n\n")
 
 
 @pytest.mark.parametrize(
