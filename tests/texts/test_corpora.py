@@ -80,6 +80,6 @@ def test_bad_requests_name_what_is_there(tmp_path):
         open_corpus(str(tmp_path / "broken.jsonl"))
     (tmp_path / "x.docx").write_bytes(b"PK")
     with pytest.raises(
-        CorpusError, match=r"x\.docx is no \.txt, \.jsonl, \.json, \.csv, \.parquet file\. Name one, or"
+        CorpusError, match=r"x\.docx is no \.txt, \.md, \.jsonl, \.json, \.csv, \.parquet file\. Name one, or"
     ):
         open_corpus(str(tmp_path / "x.docx"))
