@@ -92,6 +92,7 @@ def read_whole(file: Path, what: str = Sentence("file"), most: int = MOST_READ) 
 
     Kind and size are looked at before it is opened: a device has no end, and a pipe waits for ever. Raises InputError.
     """
+    file = Path(os.path.expanduser(file))
     try:
         state = file.stat()
         if not stat.S_ISREG(state.st_mode):
@@ -179,8 +180,11 @@ def names_in(folder: Path) -> set[str]:
 
 
 def nearest_folder(path: Path) -> Path:
-    """The path if it is a folder, else its nearest parent that is one: what will be on the same disk."""
-    return next(place for place in (path.absolute(), *path.absolute().parents) if place.is_dir())
+    """The path if it is a folder, else its nearest parent that is one: what will be on the same disk. Raises ResourceError."""
+    for place in (path.absolute(), *path.absolute().parents):
+        if place.is_dir():
+            return place
+    raise ResourceError(no_folder(path))  # on a drive that is not there
 
 
 @contextlib.contextmanager

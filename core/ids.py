@@ -20,7 +20,7 @@ def matching_ids(ids: Iterable[str], text: str) -> list[str]:
     if text in known:
         return [text]
     is_ending = len(text) >= SHORTEST_ENDING
-    return [one for one in known if one.startswith(text) or (is_ending and one.endswith(text))]
+    return [one for one in known if text and (one.startswith(text) or (is_ending and one.endswith(text)))]
 
 
 def only_id(ids: Iterable[str], text: str, kind: str, verb: str) -> str:
@@ -36,6 +36,6 @@ def only_id(ids: Iterable[str], text: str, kind: str, verb: str) -> str:
 def typed_name(text: str) -> str:
     """The name without blanks around it. Raises InputError for an invalid one."""
     name = text.strip()
-    if not name or len(name) > MAX_NAME or not name.isprintable():
+    if not name or len(name) > MAX_NAME or not name.replace("\u3000", " ").isprintable():  # the Japanese blank
         raise InputError("A name has 1 to {most} visible characters on one line.", most=MAX_NAME)
     return name

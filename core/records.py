@@ -60,6 +60,11 @@ TEXT_FILES = (".txt", ".md", ".jsonl", ".json", ".csv", ".parquet")
 """What a text may be read from."""
 
 
+def _require_seed(seed: int) -> None:
+    if not 0 <= seed < 2**63:
+        raise InputError("The seed must be 0 or more and below 2^63, not {seed}.", seed=seed)
+
+
 @dataclass(frozen=True)
 class RunConfig:
     """One measurement as the user requested it."""
@@ -96,8 +101,7 @@ class RunConfig:
     labels_sha256: Annotated[str | None, Setting(_("hash of the labelled texts (SHA-256)"))] = None
 
     def __post_init__(self) -> None:
-        if not 0 <= self.seed < 2**63:
-            raise InputError("The seed must be 0 or more and below 2^63, not {seed}.", seed=self.seed)
+        _require_seed(self.seed)
 
     @property
     def what(self) -> tuple[str, str]:
@@ -176,8 +180,7 @@ class PlanConfig:
     """Bytes that planning may use; None leaves a share of the free memory to others."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.seed < 2**63:
-            raise InputError("The seed must be 0 or more and below 2^63, not {seed}.", seed=self.seed)
+        _require_seed(self.seed)
         if not 0 <= self.budget < float("inf"):
             raise InputError("The budget must be 0 or more, not {budget:g}.", budget=self.budget)
         if self.budget_unit == "points" and self.task is None:

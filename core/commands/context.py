@@ -10,13 +10,12 @@ from typing import Any
 
 from core.errors import InputError, Sentence, WorkdimError, sentences
 from core.files import refusing, write_atomic
-from core.ids import matching_ids
+from core.ids import matching_ids, only_id
 from core.runs.caches import recover_for_reader
 from core.store import parcels
 from core.tables import ids_of
 from core.terminal.output import one_line, say, say_json, tell
 from core.terminal.output import warn as warn
-from core.warehouse.runs import find_run_id
 from core.warehouse.warehouse import Warehouse
 
 MOST_REASONS = 3
@@ -80,7 +79,7 @@ def write_out(out: Path, content: bytes, option: str = "--out") -> None:
 
 
 def find_stored_runs(warehouse: Warehouse, starts: Sequence[str]) -> list[str]:
-    """The ids of the runs of the warehouse that are named, each once, as `find_run_id` finds them; of a deleted run it is said
+    """The ids of the runs of the warehouse that are named, each once, as `only_id` finds them; of a deleted run it is said
     where it is."""
     known = ids_of(warehouse.read("SELECT run_id FROM runs"))
     deleted = parcels.trashed_ids(warehouse.folder)
@@ -88,7 +87,7 @@ def find_stored_runs(warehouse: Warehouse, starts: Sequence[str]) -> list[str]:
     def listed_by(start: str) -> str:
         return "runs list --deleted" if matching_ids(deleted, start) and not matching_ids(known, start) else "runs"
 
-    return list(dict.fromkeys(find_run_id(known, start, listed_by(start)) for start in starts))
+    return list(dict.fromkeys(only_id(known, start, "run", listed_by(start)) for start in starts))
 
 
 def stored_run(options: argparse.Namespace) -> tuple[Warehouse, str]:

@@ -16,7 +16,7 @@ from core.analysis.ranking import newest_runs, own_runs, without_variants
 from core.commands.context import confirm, existing_warehouse, number_of_runs, show_records, warn, write_out
 from core.errors import InputError, Sentence, WorkdimError, nothing_yet
 from core.files import no_folder, read_whole, version
-from core.ids import SHORT_ID
+from core.ids import SHORT_ID, only_id
 from core.locale import _, in_language, worded
 from core.pilots.pilot import find_pilot
 from core.pilots.saved import Recipe, find_choice, find_recipe
@@ -27,7 +27,7 @@ from core.terminal.output import heads, say, tell
 from core.terminal.tables import table
 from core.warehouse import people, queries
 from core.warehouse.people import NumberComparison, list_rules
-from core.warehouse.runs import find_plan, find_run_id
+from core.warehouse.runs import find_plan
 from core.warehouse.warehouse import Warehouse
 from core.wording.labels import said_of
 
@@ -233,7 +233,7 @@ def _selected_runs(options: argparse.Namespace, warehouse: Warehouse) -> tuple[l
         if runs.is_empty():
             raise InputError("The pilot {pilot} has no result yet: `workdim pilot FILE.toml`.", pilot=pilot.pilot.name)
     if options.run:
-        return list(dict.fromkeys(find_run_id(ids_of(runs), start) for start in options.run)), pilot_id
+        return list(dict.fromkeys(only_id(ids_of(runs), start, "run", "runs") for start in options.run)), pilot_id
     runs = newest_runs(without_variants(runs.filter(runs["pass"] == "text")))
     if runs.is_empty():
         raise InputError("No runs to report on. Measure a model, or take in what ships: `workdim ingest --reference`.")

@@ -22,7 +22,7 @@ from core.commands.context import (
 )
 from core.commands.measure import measure_all
 from core.errors import InputError, Sentence, nothing_yet, unknown_name
-from core.ids import SHORT_ID
+from core.ids import SHORT_ID, only_id
 from core.locale import _, in_language, worded
 from core.pilots.pilot import find_pilot
 from core.questions.runs import load_runs
@@ -47,7 +47,7 @@ from core.warehouse.exchange import (
     restore_backup,
     stage_backup,
 )
-from core.warehouse.runs import annotate, find_run_id, read_profile, restore_run
+from core.warehouse.runs import annotate, read_profile, restore_run
 from core.wording.labels import amount
 from core.wording.runs import comparability_text, differing_lines, result_lines
 
@@ -164,7 +164,7 @@ def delete(options: argparse.Namespace) -> None:
 def undelete(options: argparse.Namespace) -> None:
     warehouse = existing_warehouse(options)
     deleted = parcels.trashed_ids(warehouse.folder)
-    run_id = find_run_id(deleted, options.run, "runs list --deleted")
+    run_id = only_id(deleted, options.run, "run", "runs list --deleted")
     restored = restore_run(warehouse, run_id)
     tell("Run {run} is back; its control runs: {n}.", run=run_id, n=len(restored) - 1)
 

@@ -163,8 +163,8 @@ class _Survey:
                     self.source.weights, config.dtype, config.device, config.stack, self.source.has_tokenizer
                 )
         if self.protocol and self.corpus and self.blueprint:
-            companions = [read_tokenizer(weights) for weights in map(_local_weights, config.companions) if weights]
-            self.setup = Setup(self.protocol, self.corpus, self.blueprint, config.seed, tuple(companions))
+            companions = tuple(one for one in map(_local_tokenizer, config.companions) if one is not None)
+            self.setup = Setup(self.protocol, self.corpus, self.blueprint, config.seed, companions)
 
     def _plan(self, model: OpenModel, blueprint: Blueprint, protocol: Protocol) -> None:
         """Fit the text pass into memory and onto the disk, and lay out its clouds."""
@@ -313,10 +313,11 @@ def _need_cache(source: ModelMetadata) -> None:
         require_room(source.download_bytes * 2, cache_folder(), free_some("WORKDIM_CACHE"))
 
 
-def _local_weights(reference: str) -> Weights | None:
-    """Weights of a companion model; None if not on this disk, so that its words are not considered yet."""
+def _local_tokenizer(reference: str) -> Any:
+    """Tokenizer of a companion model; None if it is not on this disk, so that its words are not considered yet."""
     try:
-        return find_local_weights(reference)
+        weights = find_local_weights(reference)
+        return read_tokenizer(weights) if weights else None
     except InputError:  # reported by the companion's own card
         return None
 

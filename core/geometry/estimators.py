@@ -121,7 +121,7 @@ def _labelled(name: str, points, sequences, types) -> LabelledPoints:
         )
 
     def labels(values, what: Sentence) -> Tensor:
-        values = torch.as_tensor(np.asarray(values)) if not isinstance(values, Tensor) else values
+        values = values.cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
         if values.shape != (len(points),):
             raise EstimateError(
                 "{name} needs one {what} for each of {n_points} points, not {shape}.",
@@ -130,7 +130,7 @@ def _labelled(name: str, points, sequences, types) -> LabelledPoints:
                 n_points=len(points),
                 shape=str(tuple(values.shape)),
             )
-        return torch.unique(values, return_inverse=True)[1].to(points.device)
+        return torch.from_numpy(np.unique(values, return_inverse=True)[1]).to(points.device)
 
     own = torch.arange(len(points), device=points.device)
     return LabelledPoints(

@@ -19,13 +19,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, is_dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from core.files import PROJECT, free_some, read_json_or_none, version, write_atomic, writing
+from core.files import PROJECT, free_some, read_json_or_none, utc_now, version, write_atomic, writing
 from core.limits import anonymous_memory
 from core.records import Progress, ProgressCallback
 
@@ -50,26 +50,23 @@ class Checkpoint:
 
     def __init__(self, folder: Path, key: Any) -> None:
         self._folder = folder
-        digest = hashlib.sha256(json.dumps(key, sort_keys=True, default=str).encode()).hexdigest()
+        own_key = {"sha256": hashlib.sha256(json.dumps(key, sort_keys=True, default=str).encode()).hexdigest()}
         stored_key = read_json_or_none(folder / KEY_FILE)
-        self.was_emptied = stored_key is not None and stored_key != {"sha256": digest}
+        self.was_emptied = stored_key is not None and stored_key != own_key
         """Whether results of another key were deleted."""
-        if stored_key != {"sha256": digest}:
+        if stored_key != own_key:
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True, exist_ok=True)
-            _write(folder / KEY_FILE, json.dumps({"sha256": digest}).encode())
+            _write(folder / KEY_FILE, own_key)
 
     def resources(self) -> dict[str, Any]:
         """Time and memory spent on the stored results (`Clock.resources`); empty if there are none."""
         return read_json_or_none(self._folder / RESOURCES_FILE) or {}
 
-    def step(self, name: str, records: Mapping[str, type]) -> Any:
-        """The stored result of a step, made of records and arrays; None if the step is not finished.
-
-        `records`: the record classes that it may contain, by name.
-        """
+    def step(self, name: str, *records: type) -> Any:
+        """The stored result of a step, made of arrays and of these `records`; None if the step is not finished."""
         content = read_json_or_none(self._step_file(name))
-        return None if content is None else _decode(content, records)
+        return None if content is None else _decode(content, {one.__name__: one for one in records})
 
     def has_step(self, name: str) -> bool:
         return self._step_file(name).is_file()
@@ -77,18 +74,17 @@ class Checkpoint:
     def save_step(self, name: str, value: Any, resources: dict[str, Any] | None = None) -> None:
         """Store the result of a step, and the time and memory spent so far if they are told."""
         if resources:
-            _write(self._folder / RESOURCES_FILE, json.dumps(resources).encode())
-        # Python writes every double so that it reads back the same.
-        _write(self._step_file(name), json.dumps(_encode(value)).encode())
+            _write(self._folder / RESOURCES_FILE, resources)
+        _write(self._step_file(name), _encode(value))
 
     def _step_file(self, name: str) -> Path:
         return self._folder / f"{STEP_PREFIX}{name}.json"
 
 
-def _write(path: Path, content: bytes) -> None:
-    """Write a file atomically. Raises ResourceError."""
+def _write(path: Path, content: Any) -> None:
+    """Write a JSON file atomically, every double so that it reads back the same. Raises ResourceError."""
     with writing(path.parent, free_some("--warehouse")):
-        write_atomic(path, content)
+        write_atomic(path, json.dumps(content).encode())
 
 
 def _encode(value: Any) -> Any:
@@ -137,7 +133,7 @@ class Clock:
     progress: ProgressCallback
     memory_of_workers: Callable[[], int] = lambda: 0
     processor_of_workers: Callable[[], float] = lambda: 0.0
-    started_at: datetime = field(default_factory=lambda: datetime.now(UTC).replace(tzinfo=None))
+    started_at: datetime = field(default_factory=utc_now)
     """In UTC, without a zone, as it is stored."""
     seconds: dict[str, float] = field(default_factory=dict)
     peak_memory: int = 0

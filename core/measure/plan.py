@@ -115,7 +115,8 @@ def open_setup(config: RunConfig) -> Setup:
     """Open text and model; downloads the model if needed. Raises InputError (and subclasses) for anything the user can fix."""
     protocol, corpus = open_text(config)
     blueprint = read_blueprint(find_weights(config.model), config.dtype, config.device, config.stack)
-    companions = tuple(read_tokenizer(find_weights(reference)) for reference in config.companions)
+    readable = with_readable_tokenizer(list(config.companions))
+    companions = tuple(read_tokenizer(find_weights(reference)) for reference in readable)
     return Setup(protocol, corpus, blueprint, config.seed, companions)
 
 

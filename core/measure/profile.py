@@ -70,7 +70,7 @@ from core.texts.sample import MIN_TYPES, TokenSample, shuffle_tokens, too_few_ty
 _log = logging.getLogger("workdim")
 FORWARD, LABELS = "forward", "labels"
 """Steps of a checkpoint: the forward pass, and what the labelled texts gave."""
-LAYER_RECORDS = {one.__name__: one for one in (LayerResult, CloudEstimate, CloudCorrelator, Distribution, Estimate)}
+LAYER_RECORDS = (LayerResult, CloudEstimate, CloudCorrelator, Distribution, Estimate)
 
 
 def measure_profile(
@@ -103,10 +103,11 @@ def _measure_pass(
         protocol, model = setup.protocol, setup.blueprint.weightless
         sample = select_sample(config, setup)
         require_readable(model, sample)
-        request = [asdict(config), asdict(protocol), sample.digest]
+        # What a layer reads does not depend on the memory that it may take; the kind of device is in the key of results.
+        request = [asdict(config) | {"device": "", "memory_budget": None}, asdict(protocol), sample.digest]
         checkpoint = Checkpoint(scratch, [*request, *result_key(setup.blueprint, setup.corpus)])
         clock.add_earlier(checkpoint.resources())
-        states = checkpoint.step(FORWARD, {HiddenStates.__name__: HiddenStates})
+        states = checkpoint.step(FORWARD, HiddenStates)
         if states:
             states = replace(states, states=np.load(scratch / STATES_FILE, mmap_mode="r"))
         opened = None if states else open_network(config, setup, scratch, clock.report)
@@ -193,7 +194,7 @@ def _probe_labels(opened: OpenModel, config: RunConfig, run_id: str, checkpoint:
 
 def _with_labels(profile: Profile, checkpoint: Checkpoint) -> Profile:
     """The profile with what the labelled texts gave, if there were any."""
-    rows = checkpoint.step(LABELS, {LayerCorrelatorRow.__name__: LayerCorrelatorRow}) or []
+    rows = checkpoint.step(LABELS, LayerCorrelatorRow) or []
     return replace(profile, correlators=[*profile.correlators, *rows])
 
 
@@ -254,7 +255,9 @@ def _measure_layers(
 ) -> list[LayerResult]:
     """Measure every layer, or read it from the checkpoint."""
     n_layers = len(states.labels)
-    found = {index: layer for index in range(n_layers) if (layer := checkpoint.step(_layer_step(index), LAYER_RECORDS))}
+    found = {
+        index: layer for index in range(n_layers) if (layer := checkpoint.step(_layer_step(index), *LAYER_RECORDS))
+    }
     to_measure = [index for index in range(n_layers) if index not in found]
     clock.report(Progress("geometry", len(found), n_layers))
     with closing(measurer.measure(states, mask, plan, to_measure)) as measuring:
@@ -312,7 +315,7 @@ class SeedMeasurer:
             folder.mkdir(exist_ok=True)
             self._report(0)
             control = seeded_control(opened, PASSES[self.config.pass_].weights, self.sample.ids)
-            ratios = self.checkpoint.step("ratios", {})
+            ratios = self.checkpoint.step("ratios")
             if ratios is None:
                 self._run(control.trained(), folder, 0)
                 ratios = control.ratios
@@ -323,7 +326,7 @@ class SeedMeasurer:
                     self.checkpoint.save_step(step, rows, self.clock.resources())
             shutil.rmtree(folder)
             opened = control.drawn(first, ratios)
-        stored = (self.checkpoint.step(step, {"LayerSeedRow": LayerSeedRow}) for step in steps)
+        stored = (self.checkpoint.step(step, LayerSeedRow) for step in steps)
         return opened, [row for rows in stored for row in rows]
 
     def _report(self, number: int) -> None:

@@ -6,8 +6,7 @@ import json
 import math
 import platform
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -16,6 +15,7 @@ import torch
 from torch import Tensor
 
 from core.analysis.intervals import mean_difference, windows_to_units
+from core.files import utc_now
 from core.geometry import clouds, second_order
 from core.geometry.clouds import Cloud, CloudEstimate, Distribution, LayerResult, jackknife_error, none_if_nan
 from core.geometry.layer import CloudPlan
@@ -169,13 +169,10 @@ def change_without_norm_rule(
     if not plan.draws or not mask.large.any():
         return {}
     keep = mask.keep | mask.large
-    order = np.random.default_rng([plan.seed, 1, 0]).permutation(len(keep))
-    order = order[keep[order]]
-    ids = sample.ids.flatten()
-    _, first_occurrences = np.unique(ids[order], return_index=True)
-    tokens = order[np.sort(first_occurrences)[:limit]]
-    sequences = torch.from_numpy(sample.passages[tokens // sample.ids.shape[1]])
-    rows = (np.cumsum(keep) - 1)[tokens]
+    order = token_order(replace(mask, keep=keep), plan.seed, 0)
+    _, first_occurrences = np.unique(sample.ids.flatten()[keep][order], return_index=True)
+    rows = order[np.sort(first_occurrences)[:limit]]
+    sequences = torch.from_numpy(sample.passages[np.flatnonzero(keep)[rows] // sample.ids.shape[1]])
     cloud = plan.draws[0]
     drawn_rows = cloud.rows[cloud.members[0]]
     drawn_sequences = torch.from_numpy(cloud.sequences[cloud.members[0]])
@@ -381,7 +378,7 @@ def _run_row(measurement: Measurement, clock: Clock) -> RunRow:
         tags=[],
         note=None,
         started_at=clock.started_at,
-        finished_at=datetime.now(UTC).replace(tzinfo=None),
+        finished_at=utc_now(),
         dtype=config.dtype,
         device=model.device.type,
         code_version=code_version(),

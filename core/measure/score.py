@@ -140,7 +140,7 @@ def _log_likelihoods(
     """The log-likelihood of the scored tokens of each sequence, in nats; (n_sequences,)"""
     inputs = _distinct_inputs(sequences)
     nats, start = np.full(len(sequences), np.nan), 0
-    while stored := checkpoint.step(_step_name(start), {}):
+    while stored := checkpoint.step(_step_name(start)):
         stop, values = stored
         nats[_members(inputs[start:stop])] = values
         start = stop

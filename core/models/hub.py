@@ -126,7 +126,7 @@ def _from_folder(folder: Path) -> Weights:
     if not has_safetensors(folder):
         names = [path.name for path in folder.iterdir()]
         if gguf_file := only_gguf(names, str(folder)):
-            return _local(folder, gguf_file, folder.name)
+            return _local(folder, gguf_file, folder.resolve().name)
         raise no_weights_error(str(folder), names)
     if not (folder / "config.json").is_file():
         raise no_configuration_error(str(folder))

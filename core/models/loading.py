@@ -184,7 +184,7 @@ LAYER_COUNTS = (*_OF_MAIN_STACK, "num_encoder_layers", "num_decoder_layers", "en
 SIZES = (
     *_OF_MAIN_STACK,
     *("hidden_size", "d_model", "n_embd", "embedding_length", "vocab_size"),
-    *("num_attention_heads", "num_heads", "n_heads", "n_head", "attention.head_count"),
+    *("num_attention_heads", "num_heads", "n_heads", "n_head"),
 )
 """Sizes that are at least 1 in every network, as configurations and GGUF files call them."""
 INTEGERS = ("I8", "U8", "I16", "U16", "I32", "U32", "I64", "U64")

@@ -288,10 +288,11 @@ class Blueprint:
     ) -> MemoryPlan:
         """Plan a pass within `room` bytes beyond what the process already holds; `others` are those of further GPUs."""
         others = others if weights == TRAINED else ()  # drawing and permuting weights use one device only
-        is_drawn, is_changed = weights == DRAWN, weights in CHANGED
-        plan = plan_memory(self.shape, n_windows, n_tokens, room, self.weights.name, others, is_drawn, is_changed)
+        plan = plan_memory(
+            self.shape, n_windows, n_tokens, room, self.weights.name, others, weights == DRAWN, weights in CHANGED
+        )
         if plan.spread and not self._can_spread(plan.spread):
-            return plan_memory(self.shape, n_windows, n_tokens, room, self.weights.name, (), is_drawn, is_changed)
+            return self.plan_within(room, n_windows, n_tokens, weights=weights)
         return plan
 
     def _can_spread(self, rooms: Sequence[int]) -> bool:

@@ -602,8 +602,7 @@ def _changed(
     """The unit of a block whose matrices are changed while it runs; `base` reads its weights, None if they are there."""
 
     def drop() -> None:
-        for place in matrices:
-            place.entries[place.key] = place.tensor
+        _restore(matrices)
         if base:
             base.drop()
 

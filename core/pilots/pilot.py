@@ -14,6 +14,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import os
 import re
 import unicodedata
 from collections.abc import Collection, Mapping, Sequence
@@ -70,7 +71,7 @@ class FileContext:
     """Names of the texts that come with Workdim."""
 
     def path(self, written: str) -> Path:
-        return (self.folder / Path(written).expanduser()).resolve()
+        return (self.folder / os.path.expanduser(written)).resolve()
 
 
 def as_table(key: str) -> BeforeValidator:
@@ -108,7 +109,7 @@ class _Named:
             raise PydanticKnownError("unexpected_keyword_argument")
         written = info.data.get("written", "")
         place = info.context.path(written)
-        return str(place) if cls._may_be_here(written, info.context) and place.exists() else None
+        return str(place) if cls._may_be_here(written, info.context) and os.path.exists(place) else None
 
     @classmethod
     def _may_be_here(cls, written: str, context: FileContext) -> bool:
@@ -132,7 +133,7 @@ class PilotModel(_Named):
     @classmethod
     def _names_a_model(cls, written: str, info: ValidationInfo) -> str:
         context = info.context
-        if context is None or written.startswith(("pypi:", LOCAL)) or context.path(written).exists():
+        if context is None or written.startswith(("pypi:", LOCAL)) or os.path.exists(context.path(written)):
             return written
         if written.lower().endswith(".gguf") or written.startswith((".", "/", "~")):
             raise ValueError(Sentence("names {context}, which is not there", context=context.path(written)))
@@ -192,7 +193,7 @@ class PilotText(_Named):
             return written
         if Path(written).suffix.lower() not in TEXT_FILES:
             refuse_name(written, context.texts, Sentence("Or name a {file_types} file.", file_types=TEXT_FILES))
-        if not context.path(written).is_file():
+        if not os.path.isfile(context.path(written)):
             raise ValueError(Sentence("names {context}, which is not there", context=context.path(written)))
         return written
 

@@ -465,11 +465,7 @@ class _Planner:
             save_network(new, model.tokenizer, folder, model_card(plan.plan), plan.plan.plan_id)
             del new
             report(0.5)
-            expected = next(
-                row.value_after
-                for row in plan.of(HELD_OUT, "loss")
-                if row.is_chosen and row.unit == "block" and row.is_healed == plan.plan.is_healed
-            )
+            expected = plan.price.value_after
             assert expected is not None
             try:
                 check_reproduction(folder, self.config.device, self.config.dtype, windows, expected, self.scratch)

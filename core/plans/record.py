@@ -6,10 +6,10 @@ import json
 import math
 from collections.abc import Collection, Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
 from typing import Any
 
 from core.analysis.intervals import Difference
+from core.files import utc_now
 from core.geometry.clouds import none_if_nan
 from core.measure.checkpoint import code_version
 from core.plans.candidates import Candidate, Choice, Similarity
@@ -31,7 +31,7 @@ class PlanRecord:
 
     def __init__(self, setup: PlanSetup, plan_id: str) -> None:
         self._setup, self._plan_id = setup, plan_id
-        self._created_at = datetime.now(UTC).replace(tzinfo=None)
+        self._created_at = utc_now()
         self._rows: list[PlanOutcomeRow] = []
         self.reasons: dict[str, None] = {}
         """Codes of core.wording.plans, in the order of discovery."""

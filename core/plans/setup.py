@@ -203,9 +203,7 @@ def check_plan(config: PlanConfig, corpus: Corpus, blueprint: Blueprint) -> Plan
 
 
 _log = logging.getLogger("workdim")
-STEP_RECORDS: dict[str, type] = {
-    kind.__name__: kind for kind in (Difference, Footprint, Healing, candidates.Projected, Price, Scores, Similarity)
-}
+STEP_RECORDS = (Difference, Footprint, Healing, candidates.Projected, Price, Scores, Similarity)
 """Record classes that step results on disk may contain."""
 
 
@@ -221,7 +219,7 @@ class StepRunner:
 
     def run(self, phase: str, name: str, compute: Callable[[ReportShare], Any]) -> Any:
         """The result of a step, from disk or from `compute`, which reports the share that is done."""
-        stored = self._checkpoint.step(name, STEP_RECORDS)
+        stored = self._checkpoint.step(name, *STEP_RECORDS)
         if stored is not None:
             self._reach(name)
             return stored

@@ -20,14 +20,13 @@ from core.analysis.differences import TextLoss, comparability, control_ids, text
 from core.analysis.ranking import on_one_text, with_text_marks
 from core.analysis.relation import WindowRelation, relate_windows, shuffled_windows
 from core.errors import InputError
-from core.ids import matching_ids
+from core.ids import matching_ids, only_id
 from core.questions.ranking_question import BY_TYPE
 from core.questions.record import Fields, Rows, same
 from core.records import LOCAL
 from core.tables import Run, RunSummaryRow, ids_of, records, value_of
 from core.warehouse import queries
 from core.warehouse.connection import Readable
-from core.warehouse.runs import find_run_id
 from core.warehouse.warehouse import Warehouse
 
 
@@ -277,7 +276,7 @@ def find_runs(warehouse: Warehouse, named: Sequence[str]) -> list[str]:
     found: dict[str, str | None] = {}
     for name in dict.fromkeys(named):
         is_run = bool(matching_ids(ids_of(listed), name))
-        found[name] = find_run_id(ids_of(listed), name) if is_run else None
+        found[name] = only_id(ids_of(listed), name, "run", "runs") if is_run else None
         if not is_run:
             is_named = pl.any_horizontal(pl.col("name", "reference", "model_id").is_in([name, *_of_folder(name)]))
             by_model[name] = listed.filter(is_named, pl.col("pass") == "text")

@@ -248,7 +248,9 @@ def recover_for_reader(warehouse: Warehouse) -> list[str]:
 
 
 def _recover_jobs(warehouse: Warehouse) -> list[str]:
-    """Recover every job; returns the reasons of those that could not be."""
+    """Remove what a killed `remove_job` left, and recover every job; returns the reasons of those that could not be."""
+    for left in warehouse.jobs.glob(".gone-*"):
+        shutil.rmtree(left, ignore_errors=True)
     reasons = []
     for folder in job_folders(warehouse):
         try:

@@ -59,6 +59,7 @@ from core.ids import only_id
 from core.records import (
     PLACES,
     SCORING,
+    TEXT_FILES,
     Estimate,
     PlanConfig,
     Progress,
@@ -213,7 +214,9 @@ def _with_absolute_paths(config: ConfigT) -> ConfigT:
         value = getattr(config, name, None)
         if isinstance(value, tuple):
             paths[name] = tuple(map(_absolute, value))
-        elif value:
+        elif value and (
+            name != "corpus" or Path(value).suffix.lower() in TEXT_FILES
+        ):  # else the name of a built-in text
             paths[name] = _absolute(value, is_path=name == "save_model")
     return replace(config, **paths)
 

@@ -161,7 +161,8 @@ def parquet_table(file: ScoreInput) -> Table:
     # The reader fails on damaged bytes in several ways, and one of its errors is not an Exception.
     except (Exception, pl.exceptions.PanicException) as error:
         raise InputError("{file} is a Parquet file that cannot be read: it was damaged or cut.", file=file) from error
-    lines = (Line(f"row {index}", row) for index, row in enumerate(frame.iter_rows(named=True), start=1))
+    rows = enumerate(frame.iter_rows(named=True), start=1)
+    lines = (Line(Sentence("row {number}", number=number), row) for number, row in rows)
     return Table(tuple(frame.columns), lines)
 
 

@@ -36,7 +36,7 @@ import pyarrow.compute as pc
 from core.errors import QueryError, Sentence, WorkdimError, from_record, to_record
 from core.files import beyond_limit, python_path
 from core.warehouse import schema
-from core.warehouse.connection import CONFIG, copy_snapshot, first_column
+from core.warehouse.connection import CONFIG, Connection, copy_snapshot, first_column
 from core.warehouse.schema import quoted
 from core.warehouse.warehouse import Warehouse
 
@@ -218,7 +218,7 @@ def answer(
         return _error_answer(_clear_message(error, request))
 
 
-def _rows(connection: duckdb.DuckDBPyConnection, request: Request) -> bytes:
+def _rows(connection: Connection, request: Request) -> bytes:
     statement = require_single_select(connection, request.sql)
     _bind_saved_queries(connection, statement)
     started = time.perf_counter()
@@ -235,7 +235,7 @@ def _rows(connection: duckdb.DuckDBPyConnection, request: Request) -> bytes:
     return json.dumps(header).encode() + b"\n" + stream.getvalue()
 
 
-def _bind_saved_queries(connection: duckdb.DuckDBPyConnection, statement: duckdb.Statement) -> None:
+def _bind_saved_queries(connection: Connection, statement: duckdb.Statement) -> None:
     """Make views of the saved queries that a statement reads by name, each checked as the statement itself is.
 
     Raises QueryError, which names the saved query that cannot be one.
@@ -313,7 +313,7 @@ def _brief(name: str) -> str:
     return name if len(name) <= 60 else f"{name[:60]}..."
 
 
-def _open_copy(warehouse: Warehouse, request: Request) -> duckdb.DuckDBPyConnection:
+def _open_copy(warehouse: Warehouse, request: Request) -> Connection:
     config = CONFIG | {
         "enable_external_access": "false",
         "allow_community_extensions": "false",
@@ -418,7 +418,7 @@ _EXPLAIN = re.compile(r"\s*explain\s+(analyze\s+)?(\([^()]*\)\s*)?", re.IGNORECA
 _READS = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
 
 
-def require_single_select(connection: duckdb.DuckDBPyConnection, sql: str) -> duckdb.Statement:
+def require_single_select(connection: Connection, sql: str) -> duckdb.Statement:
     """The statement to run. Raises QueryError if it is refused."""
     if re.search("[\0\ud800-\udfff]", sql):
         raise QueryError("The statement holds a broken character. Paste it again.")
@@ -450,12 +450,12 @@ def _kind(statement: duckdb.Statement) -> str:
         raise QueryError(refused(Sentence("This statement"))) from error
 
 
-def table_names(connection: duckdb.DuckDBPyConnection, statement: duckdb.Statement) -> set[str]:
+def table_names(connection: Connection, statement: duckdb.Statement) -> set[str]:
     """The names that a statement reads tables, views or its own WITH clauses by. Raises QueryError if there is no SELECT."""
     return {name for kind, name in _names(_parse_tree(connection, statement)) if kind == "table_name"}
 
 
-def _parse_tree(connection: duckdb.DuckDBPyConnection, statement: duckdb.Statement) -> str:
+def _parse_tree(connection: Connection, statement: duckdb.Statement) -> str:
     """The engine's own parse tree, as JSON. Raises QueryError if there is no SELECT."""
     select = statement.query
     if statement.type == duckdb.StatementType.EXPLAIN:
@@ -468,7 +468,7 @@ def _parse_tree(connection: duckdb.DuckDBPyConnection, statement: duckdb.Stateme
     return tree
 
 
-def _refuse_engine_names(connection: duckdb.DuckDBPyConnection, statement: duckdb.Statement) -> None:
+def _refuse_engine_names(connection: Connection, statement: duckdb.Statement) -> None:
     """Check names in the engine's own parse tree, which no spelling can evade."""
     banned = {
         "function_name": refused_functions(connection),
@@ -482,12 +482,12 @@ def _refuse_engine_names(connection: duckdb.DuckDBPyConnection, statement: duckd
             raise QueryError(refused(plain))
 
 
-def refused_functions(connection: duckdb.DuckDBPyConnection) -> set[str]:
+def refused_functions(connection: Connection) -> set[str]:
     """The functions that a typed statement may not call."""
     return _names_of(connection, _FUNCTIONS) | _REFUSED_FUNCTIONS
 
 
-def _names_of(connection: duckdb.DuckDBPyConnection, query: str) -> set[str]:
+def _names_of(connection: Connection, query: str) -> set[str]:
     return set(first_column(connection, query)) - TABLE_FUNCTIONS
 
 

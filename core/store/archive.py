@@ -48,7 +48,7 @@ from core.files import (
     writing,
 )
 from core.store import parcels, user_files
-from core.store.folder import Folder, Progress, no_progress
+from core.store.folder import RESTORE, Folder, Progress, no_progress
 from core.store.parcels import PARCEL_FILES, TOKENS, is_parcel, reason_of
 from core.store.user_files import KINDS
 
@@ -56,8 +56,8 @@ FORMAT = 1
 SCORE_FILES = KINDS["scores"].files
 """The files of one import of scores."""
 MANIFEST = "manifest.json"
-MAX_FILE_BYTES = {".json": 4 * 2**20, ".parquet": 64 * 2**20}
-"""Bytes of one file of a parcel. The largest known has 3 MB, for a model of a hundred layers."""
+MAX_FILE_BYTES = {".json": user_files.MAX_JSON_BYTES, ".parquet": 64 * 2**20}
+"""Bytes of one file of a parcel, where the largest known has 3 MB, for a model of a hundred layers; or of people."""
 MAX_TOKENS_BYTES = 2**30
 """Bytes of the results of single tokens, which are stored on request and which an import never reads."""
 MAX_CELLS, MAX_UNPACKED_BYTES = 40_000_000, 2**30
@@ -339,9 +339,6 @@ def _damaged_archive(path: Path, reason: str) -> WarehouseError:
 # Nothing measured since the backup is lost: parcels stay, with their tags and notes, and so do pilots (runs refer to them)
 # with their own scores. All other user files are replaced by those of the backup.
 
-_RESTORE = "restore"
-_RESTORE_NAME = re.compile(r"\d{8}-\d{6}(-\d+)?")
-
 
 def begin_restore(
     folder: Folder, unpacked: Path, damaged: Sequence[str], report: Callable[[str], None]
@@ -366,17 +363,10 @@ def begin_restore(
         make_folder(unpacked / "people")
         make_folder(folder.pending)
         sync_all()
-        pending = unused_path(folder.pending / f"{_RESTORE}-{timestamp()}")
+        pending = unused_path(folder.pending / f"{RESTORE}-{timestamp()}")
         os.replace(unpacked, pending)
         sync_folder(folder.pending)
     return pending, n_parcels
-
-
-def pending_restores(folder: Folder) -> list[Path]:
-    """The folders of restores that were begun and not finished, oldest first: their files are being exchanged, the DuckDB file
-    is to be rebuilt. What else lies there under such a name is none."""
-    begun = [one for kind, one in folder.pending_changes() if kind == _RESTORE and _RESTORE_NAME.fullmatch(one)]
-    return [place for one in begun if (place := folder.pending / f"{_RESTORE}-{one}").is_dir()]
 
 
 def previous_files(folder: Folder, restore: Path) -> Path:

@@ -23,6 +23,9 @@ from pathlib import Path
 from core.errors import InputError, ResourceError
 from core.files import NOTHING_CHANGED, make_folder, names_in, refuse_where_read_only, write_atomic, writing
 
+RESTORE = "restore"
+"""The kind of change under whose marker the files of a backup lie."""
+_RESTORE_TIME = re.compile(r"\d{8}-\d{6}(-\d+)?")
 Progress = Callable[[int, int], None]
 """Called with what is done, and in total."""
 
@@ -84,3 +87,9 @@ class Folder:
     def pending_changes(self) -> list[tuple[str, str]]:
         """Kind and id of every marker: changes that are running or were left unfinished by a killed process."""
         return sorted((kind, one) for kind, mark, one in (n.partition("-") for n in names_in(self.pending)) if mark)
+
+    def pending_restores(self) -> list[Path]:
+        """The folders of restores that were begun and not finished, oldest first: their files are being exchanged, the DuckDB
+        file is to be rebuilt. What else lies there under such a name is none."""
+        begun = [one for kind, one in self.pending_changes() if kind == RESTORE and _RESTORE_TIME.fullmatch(one)]
+        return [place for one in begun if (place := self.pending / f"{RESTORE}-{one}").is_dir()]

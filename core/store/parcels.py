@@ -129,7 +129,7 @@ def is_parcel(folder: Path) -> bool:
 
 def reason_of(error: BaseException) -> str:
     """What an error of a library says, in one line."""
-    return str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
+    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
 
 
 @contextlib.contextmanager

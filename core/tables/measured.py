@@ -25,6 +25,9 @@ Cloud = Annotated[str, Column("Tokens taken as points.", values="cloud", key=Tru
 EstimatorName = Annotated[str, Column(values="estimator", key=True)]
 TransformName = Annotated[str, Column(values="transform", key=True)]
 InnerRank = Annotated[int | None, Column("Rank of the inner neighbour; n2 of the outer.", key=True)]
+Interval = Annotated[float | None, "95 % interval."]
+_Blocks = Annotated[list[float], "The estimate without block 0, 1, ..."]
+_Halves = Annotated[list[float], "The estimate on halves A and B of split 0, 1, ..."]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,7 +199,7 @@ class LayerCorrelatorRow:
     run_id: RunId
     layer: _Layer
     state: _State
-    cloud: Annotated[str, Column("Tokens taken as points.", values="cloud", key=True)]
+    cloud: Cloud
     correlator: Annotated[str, Column("Large norms are of tokens before masking.", values="correlator", key=True)]
     value: float | None
     std_error: float | None
@@ -227,8 +230,8 @@ class LayerReplicateRow:
     estimator: EstimatorName
     n1: InnerRank
     transform: TransformName
-    blocks: Annotated[list[float], "The estimate without block 0, 1, ..."]
-    halves: Annotated[list[float], "The estimate on halves A and B of split 0, 1, ..."]
+    blocks: _Blocks
+    halves: _Halves
 
 
 @dataclass(frozen=True)
@@ -239,11 +242,11 @@ class LayerSeedRow:
     model_seed: Annotated[int, Column("Other rows are of the first draw.", key=True)]
     layer: _Layer
     value: Annotated[float | None, "NULL where undefined."]
-    lower: Annotated[float | None, "95 % interval."]
-    upper: Annotated[float | None, "95 % interval."]
+    lower: Interval
+    upper: Interval
     window_shift: Annotated[float | None, "Change of log d2 from half of the windows to all; NULL at most layers."]
-    blocks: Annotated[list[float], "The estimate without block 0, 1, ..."]
-    halves: Annotated[list[float], "The estimate on halves A and B of split 0, 1, ..."]
+    blocks: _Blocks
+    halves: _Halves
 
 
 @dataclass(frozen=True)
@@ -293,7 +296,6 @@ class RunWindowRow:
 # --- judged: checks, claims, extrema, what controls show, and the summary --------------------------------------------
 
 
-Interval = Annotated[float | None, "95 % interval."]
 _Band = Annotated[float | None, "95 % interval, for all layers at once."]
 
 
@@ -308,7 +310,9 @@ class RunCheckRow:
     std_error: Annotated[float | None, "Where a check compares two estimates."] = None
 
 
-_CLAIM = "rise: higher inside than at layer 0; fall: lower at the end."
+_Claim = Annotated[
+    str, Column("rise: higher inside than at layer 0; fall: lower at the end.", values="claim", key=True)
+]
 
 
 @dataclass(frozen=True)
@@ -316,7 +320,7 @@ class RunClaimRow:
     """One claim under one specification."""
 
     run_id: RunId
-    claim: Annotated[str, Column(_CLAIM, values="claim", key=True)]
+    claim: _Claim
     cloud: Cloud
     estimator: EstimatorName
     transform: TransformName
@@ -351,7 +355,7 @@ class RunControlRow:
 
     run_id: Annotated[str, Column("The run on text.", key=True)]
     control_run_id: Annotated[str, Column(key=True)]
-    claim: Annotated[str, Column(_CLAIM, values="claim", key=True)]
+    claim: _Claim
     ratio: Annotated[float | None, "The text's ratio (inner_max, final: dimension) over the control's median."]
     lower: Interval
     upper: Interval

@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import re
 import sysconfig
 from collections import Counter
@@ -111,8 +112,9 @@ def open_corpus(name: str, column: str | None = None, encoding: str = "utf-8", c
             licence=built_in.licence,
             source="built-in",
         )
-    with opening(Path(name).name):
-        return _open_file(Path(name), column, encoding, chat)
+    path = Path(os.path.expanduser(name))
+    with opening(path.name):
+        return _open_file(path, column, encoding, chat)
 
 
 def _open_file(path: Path, column: str | None, encoding: str, chat: str) -> Corpus:
@@ -132,7 +134,7 @@ def require_corpus(name: str) -> None:
     """Raises CorpusError for a name of neither a built-in corpus nor a file of a type that is read; reads no file."""
     if name in BUILT_IN:
         return
-    path = Path(name)
+    path = Path(os.path.expanduser(name))
     with refusing(CorpusError, "There is no text '{name}...': {reason}.", name=name[:60]):  # too long for the system
         exists = path.exists()
     if path.suffix.lower() not in TEXT_FILES:
@@ -238,7 +240,9 @@ def _rows(path: Path, text: str) -> Iterator[tuple[int, Any]]:
     file. Raises CorpusError for what is none of these."""
     if path.suffix.lower() == ".csv":
         try:
-            yield from enumerate(pl.read_csv(io.StringIO(text), infer_schema=False).iter_rows(named=True), 1)
+            for number, row in enumerate(pl.read_csv(io.StringIO(text), infer_schema=False).iter_rows(named=True), 1):
+                if any(value is not None for value in row.values()):  # an empty line is a row without values
+                    yield number, row
         except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
             raise _unreadable(path, str(error).splitlines()[0]) from error
         return

@@ -447,6 +447,8 @@ def shuffle_tokens(sample: TokenSample, seed: int) -> TokenSample:
 LAYER_PLAN = "layer plan"
 STRETCHES = 8
 """The text is cut into so many stretches of neighbouring documents, which go to the two halves alternately."""
+MOST_OF_HALF = 0.75
+"""Share of the text that the second half may have at most: a document belongs to the stretch where it ends."""
 
 
 def split_in_halves(corpus: Corpus, length: int) -> tuple[Corpus, Corpus]:
@@ -461,12 +463,16 @@ def split_in_halves(corpus: Corpus, length: int) -> tuple[Corpus, Corpus]:
             corpus=corpus.row.name,
             length=length,
         )
-    ends = np.cumsum([len(piece) for piece in corpus.pieces])
-    stretch = np.minimum(ends * min(STRETCHES, 2 * (n_documents // 2)) // (ends[-1] + 1), STRETCHES - 1)
-    halves = [np.flatnonzero(stretch % 2 == half) for half in (0, 1)]
+    lengths = np.array([len(piece) for piece in corpus.pieces])
+    ends, n = np.cumsum(lengths), min(STRETCHES, 2 * (n_documents // 2))
+    is_second = ends * n // (ends[-1] + 1) % 2 == 1
+    if lengths[is_second].sum() > MOST_OF_HALF * ends[-1]:  # which a long document can exceed
+        is_second = (ends - lengths / 2) * n // (ends[-1] + 1) % 2 == 1
+    halves = [np.flatnonzero(is_second == half) for half in (False, True)]
     return tuple(  # type: ignore[return-value]
         replace(
             corpus,
+            row=replace(corpus.row, n_characters=int(lengths[half].sum())),
             pieces=[corpus.pieces[i] for i in half],
             conversations=tuple(corpus.conversations[i] for i in half) if corpus.conversations else (),
         )

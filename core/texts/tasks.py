@@ -150,7 +150,7 @@ def _lines(file: Path) -> Iterator[tuple[int, Any]]:
         text = read_whole(file, Sentence("task file"), MAX_BYTES).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise not_utf8(file) from error
-    if file.suffix.lower() == ".txt" and not text.lstrip().startswith("{"):  # some editors save JSON lines as .txt
+    if file.suffix.lower() in (".txt", ".md") and not text.lstrip().startswith("{"):  # JSON lines saved as .txt
         yield from enumerate(({"text": paragraph} for paragraph in dict.fromkeys(paragraphs(text))), 1)
         return
     for number, line in enumerate(text.split("\n"), 1):

@@ -144,7 +144,7 @@ class Readable(Protocol):
 class OpenWarehouse:
     """An open warehouse: all reads see the same state."""
 
-    connection: duckdb.DuckDBPyConnection
+    connection: Connection
 
     def read(self, sql: str, params: Any = None) -> pl.DataFrame:
         """The result of one query."""
@@ -312,7 +312,7 @@ class _Busy(Exception):
 
 
 @contextlib.contextmanager
-def transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
+def transaction(connection: Connection) -> Iterator[None]:
     """Commit at the end of the block; roll back on any exception."""
     connection.begin()
     try:

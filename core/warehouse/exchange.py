@@ -194,9 +194,7 @@ def restore_backup(
     with _exclusive(warehouse):
         pending, n_parcels = archive.begin_restore(warehouse.folder, backup.folder, backup.damaged, report)
         previous_people = archive.previous_files(warehouse.folder, pending)
-    built = build(
-        warehouse.path, warehouse.wait, lambda: bool(archive.pending_restores(warehouse.folder)), report, progress
-    )
+    built = build(warehouse.path, warehouse.wait, lambda: bool(warehouse.folder.pending_restores()), report, progress)
     return RestoreResult(
         built.previous_file if built else None,
         previous_people if previous_people.is_dir() else None,
@@ -523,7 +521,8 @@ def _import_parcel(
     try:
         run_id = _stage_parcel(packed, files, source, place)
         tables = read_parcel(place / run_id)
-        _check_reserved_tags(place / run_id)
+        if run_id not in known.runs:  # a known one is compared with ours, which may have come with Workdim
+            _check_reserved_tags(place / run_id)
     except WarehouseError as error:
         # Name the source, not the temporary copy.
         return ImportedRun(source, run_id, "damaged", error.message.replaced(str(place / run_id), source))

@@ -21,7 +21,6 @@ from core.errors import ResourceError, Sentence, WarehouseError
 from core.files import folders_in, temporary_folder
 from core.records import SHIPPED
 from core.store import parcels, user_files
-from core.store.archive import pending_restores
 from core.store.folder import Folder, Progress, no_progress
 from core.store.parcels import is_parcel, read_header, read_tables
 from core.tables import LONG_TABLES
@@ -148,7 +147,7 @@ def read_all_tables(connection: Connection) -> tuple[dict[str, int], list[Findin
 
 def _unfinished_changes(folder: Folder) -> Iterator[Finding]:
     marked = [f"{kind}-{one}" for kind, one in folder.pending_changes() if kind in sync.KINDS]
-    if marked := [*marked, *(one.name for one in pending_restores(folder))]:
+    if marked := [*marked, *(one.name for one in folder.pending_restores())]:
         yield Notice("Changes not finished: {names}. Run: workdim ingest", names=_few(marked))
 
 

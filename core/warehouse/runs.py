@@ -7,7 +7,7 @@ Each function that changes a parcel or a file does so inside `Warehouse.update`,
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -136,11 +136,6 @@ def _missing_run(run_id: str) -> InputError:
 
 
 # --- reading back ------------------------------------------------------------------------------------------------
-
-
-def find_run_id(ids: Iterable[str], start: str, listed_by: str = "runs") -> str:
-    """The run id that begins or ends with `start`. Raises InputError if none or several do."""
-    return only_id(ids, start, "run", listed_by)
 
 
 def read_profile(warehouse: Warehouse, run_id: str) -> Profile:

@@ -136,17 +136,20 @@ def list_tables(warehouse: Readable) -> list[Table]:
 
 def find_table(warehouse: Readable, name: str) -> Table:
     """One table. Raises InputError, which lists the existing ones."""
-    known = {table.name: table for table in list_tables(warehouse)}
+    known = {table.name.lower(): table for table in list_tables(warehouse)}
     if name.lower() not in known:
         raise InputError(unknown_name("table", name, known))
     return known[name.lower()]
 
 
+_OF_FILE = "NOT internal AND schema_name = 'main' AND database_name = current_database()"
+"""Of the tables and views of this file alone."""
+
+
 def user_relations(connection: Connection) -> tuple[list[str], dict[str, str]]:
     """Names of users' tables in a file, and name -> statement of users' views."""
-    where = "NOT internal AND schema_name = 'main' AND database_name = current_database()"
-    named = first_column(connection, f"SELECT table_name FROM duckdb_tables() WHERE {where}")
-    views = dict(connection.execute(f"SELECT view_name, sql FROM duckdb_views() WHERE {where}").fetchall())
+    named = first_column(connection, f"SELECT table_name FROM duckdb_tables() WHERE {_OF_FILE}")
+    views = dict(connection.execute(f"SELECT view_name, sql FROM duckdb_views() WHERE {_OF_FILE}").fetchall())
     own = {*TABLES, VERSIONS.name}
     return sorted(set(named) - own), {name: sql for name, sql in sorted(views.items()) if name not in own}
 
@@ -159,10 +162,7 @@ def quoted(name: str) -> str:
 def _counts(warehouse: Readable) -> dict[str, int]:
     """Rows of each table that is stored: of a declared view, those of the table behind it."""
     stored = {table.stored_name: name for name, table in TABLES.items()}
-    own = warehouse.read(
-        "SELECT table_name FROM duckdb_tables() "
-        "WHERE NOT internal AND schema_name = 'main' AND database_name = current_database()"
-    )
+    own = warehouse.read(f"SELECT table_name FROM duckdb_tables() WHERE {_OF_FILE}")
     named = stored | {quoted(name): name for name in own["table_name"] if name not in TABLES}
     parts = " UNION ALL ".join(
         f"SELECT {literal(name)} AS name, count(*) AS n FROM {source}" for source, name in named.items()

@@ -508,7 +508,7 @@ def _as_only_builder(path: Path, report: Report) -> Iterator[None]:
 def _build(path: Path, new_path: Path, wait: float, report: Report, progress: Progress) -> BuildResult:
     folder = Folder(path.parent)
     with exclusive(path, wait):
-        restores = archive.pending_restores(folder)
+        restores = folder.pending_restores()
         for backup in restores:
             archive.exchange_files(folder, backup)
     pending_changes = folder.pending_changes()

@@ -20,7 +20,7 @@ import polars as pl
 
 from core.errors import ResourceError, Sentence, WarehouseError, WarehouseLocked
 from core.files import names_in, refuse_where_read_only
-from core.store import archive, user_files
+from core.store import user_files
 from core.store.folder import Folder, Progress, no_progress
 from core.store.parcels import RUN_FILE
 from core.warehouse import connection as gate
@@ -267,7 +267,7 @@ class Warehouse:
         stamp = self._stamp()
         if _synced_stamps.get(self.path) == stamp and not is_fresh:
             return PendingChanges()
-        if archive.pending_restores(self.folder):
+        if self.folder.pending_restores():
             return None
         todo = sync.find_pending_changes(connection, self.folder)
         if not todo:
@@ -275,7 +275,7 @@ class Warehouse:
         return todo
 
     def _needs_building(self) -> bool:
-        if not exists(self.path) or archive.pending_restores(self.folder):
+        if not exists(self.path) or self.folder.pending_restores():
             return True
         with gate.attach(self.path, True, self.wait) as connection:
             return not schema.is_current(connection)

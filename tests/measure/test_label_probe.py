@@ -118,7 +118,7 @@ def test_a_table_of_excel_in_another_encoding_is_told_how_to_be_saved(tmp_path):
 
 def test_csv_and_documents_are_read(tmp_path):
     lines = ["text,label,document", *(f"text {i},{'ab'[i % 2]},{i // 2}" for i in range(60))]
-    (tmp_path / "labels.csv").write_text("\n".join(lines), encoding="utf-8")
+    (tmp_path / "labels.csv").write_text("\n".join([*lines, "", ""]), encoding="utf-8")
     found = read_labels(tmp_path / "labels.csv")
     assert len(found.texts) == 60 and len(set(found.documents.tolist())) == 30 and found.guess == 0.5
 

@@ -422,6 +422,15 @@ def test_the_halves_share_no_document():
     assert min(len(merge_pieces(half.pieces, 1000)) for half in (chosen, held_out)) > 20
 
 
+def test_a_text_that_begins_with_a_long_document_has_two_halves_too():
+    corpus = open_corpus("english-business")
+    long, short = " ".join(corpus.pieces)[:65_000], " ".join(corpus.pieces)[:22_000]
+    for pieces in ([long, short], [short, long]):
+        halves = split_in_halves(replace(corpus, pieces=pieces), 1000)
+        assert [half.pieces for half in halves] == [[piece] for piece in pieces]
+        assert [half.row.n_characters for half in halves] == list(map(len, pieces))
+
+
 def test_windows_of_both_halves_are_apart(idle_model, tmp_path, monkeypatch):
     model = open_model(find_weights(str(idle_model)), device="cpu")
     held = hold_out(open_corpus("english-business"), model, 0, 512)

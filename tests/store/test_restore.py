@@ -79,7 +79,7 @@ def test_damaged_and_missing_parcels_come_from_the_backup(present, unpacked):
     ]
     assert [one.name for one in present.trash.iterdir()] == [f"{RUNS[0]}.damaged"]
     archive.finish_restore(present, begun)
-    assert archive.pending_restores(present) == [] and not list(present.pending.iterdir())
+    assert present.pending_restores() == [] and not list(present.pending.iterdir())
 
 
 def test_a_kill_at_any_rename_leaves_nothing_half_done(present, unpacked, tmp_path, monkeypatch):
@@ -113,14 +113,14 @@ def test_a_kill_at_any_rename_leaves_nothing_half_done(present, unpacked, tmp_pa
         shutil.copytree(template, folder.root)
         before = content(folder)
         is_done = attempt(folder, kill_at)
-        begun = archive.pending_restores(folder)
+        begun = folder.pending_restores()
         for one in begun:
             archive.exchange_files(folder, one)
             archive.exchange_files(folder, one)
             archive.finish_restore(folder, one)
         assert len(list(folder.root.glob("people*"))) == (1 if content(folder) == before else 2)
         ends.append(content(folder))
-        assert archive.pending_restores(folder) == []
+        assert folder.pending_restores() == []
         if is_done:
             break
     assert kill_at > 6, "all renames were tried"
@@ -136,7 +136,7 @@ def test_a_full_disk_changes_nothing(present, unpacked, monkeypatch):
     monkeypatch.setattr(os, "replace", full)
     with pytest.raises(ResourceError, match="No space"):
         archive.begin_restore(present, unpacked, [], print)
-    assert content(present) == before and archive.pending_restores(present) == []
+    assert content(present) == before and present.pending_restores() == []
 
 
 def test_what_would_be_too_large_to_read_leaves_the_good_file(tmp_path, monkeypatch):

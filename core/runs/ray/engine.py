@@ -233,7 +233,7 @@ class _ClusterJobs:
                     "{model} failed on the cluster in {attempts} attempts, each with a lost worker: {reason}.",
                     model=job.config.model,
                     attempts=MAX_RETRIES + 1,
-                    reason=first_line(error),
+                    reason=parcels.reason_of(error),
                 ),
             )
         except InputError as error:
@@ -342,16 +342,11 @@ def connect_ray(address: str | None) -> Iterator[Any]:
             message = Sentence(
                 "The Ray cluster at {address} cannot be used: {reason}.",
                 address=address or Sentence("this machine"),
-                reason=first_line(error),
+                reason=parcels.reason_of(error),
             )
             raise ResourceError(sentences(message, hint)) from error
         stack.callback(ray.shutdown)
         yield ray
-
-
-def first_line(error: Exception) -> str:
-    """The first line of an error's text, without a full stop."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
 
 
 def _environment() -> dict[str, Any]:

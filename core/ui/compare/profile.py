@@ -198,9 +198,9 @@ def _show_reference_notes(data: ProfileData, selection: Selection) -> None:
 # --- choices ---------------------------------------------------------------------------------------------------------
 
 BASIC_QUANTITIES = ("d2", "gride", "participation_ratio")
+"""Quantities offered at first, on one point per type; a switch offers all."""
 USUAL_NEIGHBOURS = 50
 """Number of neighbours of local d2, as in `geometry.correlators`, which a page may not import."""
-"""Quantities offered at first, on one point per type; a switch offers all."""
 
 
 def choose_layer(rows: pl.DataFrame) -> int | None:
