@@ -113,6 +113,7 @@ class ModelProfile:
             measured = estimates[column].unique().sort().to_list()
             if asked not in measured:
                 raise InputError(unknown_name(column, asked, measured))
+            estimates = estimates.filter(pl.col(column) == asked)  # an estimator may be of one cloud alone
         points = profile_points(estimates, self._as_run(), estimator, cloud)
         return chart_figure(layer_chart(points))
 

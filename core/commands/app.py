@@ -156,12 +156,13 @@ def wait_until_ready(server: subprocess.Popen[bytes], port: int, host: str = ADD
     address = f"[{host}]" if ":" in host else host
     # The server refuses host names that are not in its list, so the request uses `localhost`.
     request = urllib.request.Request(f"http://{address}:{port}/_stcore/health", headers={"Host": "localhost"})
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a network's proxy does not lead here
     while time.monotonic() < end:
         if server.poll() is not None:
             raise WorkdimError(
                 "The app's server ended with code {code}; its own message stands above.", code=server.returncode
             )
-        with contextlib.suppress(OSError), urllib.request.urlopen(request, timeout=2):
+        with contextlib.suppress(OSError), direct.open(request, timeout=2):
             return
         time.sleep(0.2)
     raise WorkdimError(

@@ -159,8 +159,12 @@ def list_(options: argparse.Namespace) -> None:
 
 
 def cancel(options: argparse.Namespace) -> None:
-    job = find_job(options.warehouse, options.job).job
+    status = find_job(options.warehouse, options.job)
+    job = status.job
     jobs.cancel_job(job)
+    if status.state == "finished":  # what it made stays
+        tell("Finished jobs cleared: {n}.", n=1)
+        return
     remainder = Sentence("nothing of it stays")
     if isinstance(job.config, RunConfig):
         remainder = Sentence("only control passes that it finished stay")

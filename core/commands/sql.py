@@ -114,7 +114,8 @@ def _format(options: argparse.Namespace) -> str:
 def _write(frame: pl.DataFrame, form: str, out: Path | None) -> None:
     content = _table(frame, width() if out is None else 200) if form == "table" else WRITERS[form](frame)
     if out is None and form != "parquet" and sys.stdout.isatty():
-        print(content.decode("utf-8-sig"))  # a program gets the exact bytes, a terminal gets text
+        # A program gets the exact bytes, a terminal gets text; a table is in the terminal's own encoding.
+        print(content.decode((sys.stdout.encoding or "utf-8") if form == "table" else "utf-8-sig"))
         return
     if out is None:
         sys.stdout.buffer.write(content if form != "json" else content + b"\n")

@@ -160,10 +160,9 @@ def width() -> int:
     return max(40, shutil.get_terminal_size((WIDTH, 24)).columns)
 
 
-def pad(text: str, columns: int, *, to_the_right: bool = False) -> str:
+def pad(text: str, columns: int) -> str:
     """Pad with spaces to this number of terminal columns; a Japanese letter takes two."""
-    room = " " * (columns - cell_len(text))
-    return room + text if to_the_right else text + room
+    return text + " " * (columns - cell_len(text))
 
 
 _OPENING, _CLOSING = "（「『【〈《", "、。，．：；？！）」』】〉》ーっゃゅょッャュョ・％…"

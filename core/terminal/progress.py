@@ -100,11 +100,11 @@ class ProgressBar:
             print(f"{self._name}: {_('waiting for its turn')}", file=progress_stream(), flush=True)
         if step is not None:
             seconds_left = progress.progress_record.get("seconds_left") if self._n == 1 else None
-            self._draw(_phase(step), self._total(), seconds_left)
+            self._draw(wording.phase_name(step.phase), self._total(), seconds_left)
 
     def report(self, step: Progress) -> None:
         """Show a step of a phase that is the whole work."""
-        self._draw(_phase(step), step.done / max(step.total, 1), None)
+        self._draw(wording.phase_name(step.phase), step.done / max(step.total, 1), None)
 
     def ended(self) -> None:
         """Count one job as ended, and clear the bar for a line about it."""
@@ -152,10 +152,6 @@ def counting_bar(text: str) -> Iterator[Callable[[int, int], None]]:
     """A bar for counted work that usually takes less than two seconds, and is then not drawn."""
     with ProgressBar(text, delay=2.0) as shown:
         yield lambda done, total: shown.report(Progress("", done, total))
-
-
-def _phase(step: Progress) -> str:
-    return wording.phase_name(step.phase) if step.phase else ""
 
 
 def _bar(stream: Any) -> Drawn:

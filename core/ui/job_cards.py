@@ -56,15 +56,13 @@ def show(kind: str | None = None) -> None:
 
 def _show_comparison_button(statuses: Sequence[JobStatus]) -> None:
     """Draw a button that opens the comparison, where several models were measured alike."""
-    finished: dict[tuple[str, str], list[str]] = {}
+    finished: dict[tuple[str, str], dict[str, None]] = {}
     for status in statuses:
         if status.state == "finished" and "run_id" in status.result:
-            finished.setdefault(status.job.config.what, []).append(status.result["run_id"])
-    largest = max(finished, key=lambda what: len(set(finished[what])), default=None)
-    run_ids = list(dict.fromkeys(finished[largest])) if largest else []
-    if len(run_ids) < 2:
-        return
-    tables.show_comparison_button(run_ids, type="primary")
+            finished.setdefault(status.job.config.what, {})[status.result["run_id"]] = None
+    run_ids = [*max(finished.values(), key=len, default={})]
+    if len(run_ids) > 1:
+        tables.show_comparison_button(run_ids, type="primary")
 
 
 def _start_text() -> str:

@@ -212,11 +212,13 @@ def _apply_link() -> None:
     st.session_state[_LINKED] = params
     if "models" in params:
         st.session_state[_MODELS] = "\n".join(url_state.split_values(params["models"]))
-    for name, options in (("text", text_names()), ("protocol", protocol_names())):
-        if params.get(name) in options:
-            st.session_state[url_state.key(f"measure {name}")] = params[name]
-            if name == "text":  # and not a text of one's own, handed over before
-                st.session_state[_HANDED] = st.session_state[url_state.key("measure path")] = ""
+    if params.get("protocol") in protocol_names():
+        st.session_state[url_state.key("measure protocol")] = params["protocol"]
+    if (text := params.get("text")) in text_names():  # and not a text of one's own, handed over before
+        st.session_state[url_state.key("measure text")] = text
+        st.session_state[_HANDED] = st.session_state[url_state.key("measure path")] = ""
+    elif text:  # one of the reader's own, which no link holds: none that ships may stand for it
+        st.session_state[url_state.key("measure text")] = OWN
     if params.get("seed", "").isdecimal():
         st.session_state[url_state.key("measure seed")] = int(params["seed"])
 
@@ -395,6 +397,10 @@ def choose_pilot(models: Sequence[str], text: Mapping[str, Any], settings: Mappi
             return None
 
 
+_OF_TEXT = ("column", "encoding", "chat")
+"""How a text is read, as a pilot states it."""
+
+
 def _entered(models: Sequence[str], text: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
     """The pilot of the form as the text of a file."""
     left, right = st.columns([3, 1])
@@ -413,13 +419,13 @@ def _entered(models: Sequence[str], text: Mapping[str, Any], settings: Mapping[s
     sign = field(right.selectbox, _("Expected"), "pilot sign", signs)
     better = {"higher": _("the higher score"), "lower": _("the lower score")}
     direction = field(st.segmented_control, _("Better is"), "pilot better", better, default="higher", required=True)
-    asked_text = {"text": text["corpus"]} | {name: text[name] for name in ("column", "encoding") if text.get(name)}
+    asked_text = {"text": text["corpus"]} | {name: text[name] for name in _OF_TEXT if text.get(name)}
     content = {
         "name": question[:60],
         "question": question,
         "use_class": use_class,
         "models": list(models),
-        "texts": [asked_text if text["column"] else text["corpus"]],
+        "texts": [asked_text if text["corpus"] else ""],
         "decide_by": decide_by,
         **{name: settings[name] for name in ("protocol", "seed", "controls", "dtype", "device")},
         "benchmark": {

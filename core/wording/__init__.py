@@ -88,8 +88,8 @@ def correlator_axis(correlator: str, cloud: str, n_points: tuple[int, int]) -> s
 
 
 def _points_named(cloud: str, n_points: tuple[int, int] | None) -> list[str]:
-    known = n_points is not None and n_points[1]
-    return [name("cloud", cloud), *([Text("N={}").format(size_range(n_points))] if known and n_points else [])]
+    size = [Text("N={}").format(size_range(n_points))] if n_points and n_points[1] else []
+    return [name("cloud", cloud), *size]
 
 
 def scatter_caution_text() -> str:

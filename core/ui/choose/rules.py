@@ -129,13 +129,15 @@ def _show_save_form(view: DecisionView) -> None:
             is_task = criterion.benchmark is not None and criterion.benchmark is view.task
             criteria.append(replace(criterion.criterion, benchmark=None if is_task else task_name(criterion.benchmark)))
         stated = view.use_class, tuple(criteria), task_name(view.task), view.assumptions
-        saved = people.save_rule(reads.warehouse(), Rule(name.strip(), *stated, note.strip() or None))
+        # As typed at the click: the page may not have been drawn since.
+        typed, note = (str(st.session_state[key]).strip() for key in ("rule name", "rule note"))
+        saved = people.save_rule(reads.warehouse(), Rule(typed, *stated, note or None))
         st.session_state[url_state.key("rule")] = saved.rule_id
 
     st.subheader(_("Save the criteria stated here"))
     with inputs.row():
         name = st.text_input(_("Name of the rule"), key="rule name", max_chars=MAX_NAME, width=320)
-        note = st.text_input(_("Note"), key="rule note", width=320)
+        st.text_input(_("Note"), key="rule note", width=320)
         _change_button(_("Save as a rule"), save, icon=":material/save:", disabled=not name.strip())
 
 
