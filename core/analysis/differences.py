@@ -19,7 +19,6 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import polars as pl
-from scipy import special
 from scipy.special import bdtr, ndtri
 
 from core.analysis.claims import LEVEL, simultaneous_limits
@@ -29,6 +28,7 @@ from core.analysis.intervals import (
     common_blocks,
     has_few_groups,
     mean_difference,
+    reach_of_many,
     share_difference,
     windows_to_units,
 )
@@ -190,8 +190,7 @@ def layer_differences(one: pl.DataFrame, other: pl.DataFrame) -> tuple[list[Laye
         half_widths = limits.critical * limits.errors
     else:
         errors = np.hypot(*(_log_errors(both[f"lower{end}"], both[f"upper{end}"]) for end in ("", "_other")))
-        n_looks = max(1, int(np.isfinite(errors).sum()))
-        half_widths = errors * float(special.ndtri(1 - LEVEL / 2 / n_looks))
+        half_widths = errors * reach_of_many(int(np.isfinite(errors).sum()))
     rows = []
     for layer, log, within in zip(both["layer"], logs.tolist(), half_widths.tolist(), strict=True):
         ends = (math.expm1(log - within), math.expm1(log + within)) if math.isfinite(within) else (None, None)
@@ -297,7 +296,7 @@ def compare_answers(a: pl.DataFrame, b: pl.DataFrame) -> PairedComparison:
         std_error=std_error,
         lower=found.lower if has_limits else None,
         upper=found.upper if has_limits else None,
-        detectable=None if std_error is None else float(ndtri(1 - LEVEL / 2) + ndtri(POWER)) * std_error,
+        detectable=None if std_error is None else (NORMAL_95 + float(ndtri(POWER))) * std_error,
         only_a_right=only_a,
         only_b_right=only_b,
         p_value=None if only_a is None or only_b is None or found.n < n else mcnemar(only_a, only_b),

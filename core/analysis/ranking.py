@@ -126,14 +126,14 @@ def on_one_text(runs: pl.DataFrame, by: str = "model_id") -> pl.DataFrame:
 
 def without_variants(runs: pl.DataFrame) -> pl.DataFrame:
     """Without shipped profiles of checkpoints and damaged models: a hundred checkpoints of ten runs are ten models."""
-    tags = pl.col("tags").fill_null([])
+    tags = pl.col("tags")
     is_none = tags.list.contains(SHIPPED) & (tags.list.contains(EARLIER) | tags.list.contains(DAMAGED))
     return runs.filter(~is_none)
 
 
 def is_of_ladder() -> pl.Expr:
     """Whether a run is of one of the small models that Workdim trained and ships profiles of: they lie on no hub."""
-    return pl.col("tags").fill_null([]).list.contains(SHIPPED) & pl.col("model_id").str.starts_with(LOCAL)
+    return pl.col("tags").list.contains(SHIPPED) & pl.col("model_id").str.starts_with(LOCAL)
 
 
 def most_models(runs: pl.DataFrame) -> pl.DataFrame:

@@ -130,8 +130,7 @@ def kendall(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
         of_y[part[:, i], part[:, j]] @ of_x[i, j]
         for part in np.array_split(permutations, 1 + len(permutations) // 1000)
     ]
-    observed = float(of_x[i, j] @ of_y[i, j])
-    return tau, permutation_p_value(np.concatenate(null), observed, is_exact=is_exact(n))
+    return tau, permutation_p_value(np.concatenate(null), excess, is_exact=is_exact(n))
 
 
 def _concordant_excess(x: np.ndarray, y: np.ndarray) -> float:

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from core import wording
-from core.analysis.intervals import NORMAL_95
 from core.analysis.ranking import OWN_MATCHES
 from core.analysis.relation import MARGIN, LeaveOneOut
 from core.analysis.units import FEWEST_TEST
@@ -118,15 +117,18 @@ def _vetoed(answer: Answer) -> list[str]:
     return list(dict.fromkeys([*names, *answer.population.vetoed["name"]]))
 
 
+def _counts(one: RankedModel) -> bool:
+    """Whether a model was measured, is vetoed by no check, and has a score of its own."""
+    return not one.is_vetoed and one.score is not None and one.match in OWN_MATCHES
+
+
 def _sound(answer: Answer) -> list[str]:
-    """Names of the models that count: measured, vetoed by no check, with a score of their own."""
-    return [
-        one.name for one in answer.models if not one.is_vetoed and one.score is not None and one.match in OWN_MATCHES
-    ]
+    """Names of the models that count."""
+    return [one.name for one in answer.models if _counts(one)]
 
 
 def _unscored(answer: Answer) -> list[str]:
-    return [one.name for one in answer.models if not one.is_vetoed and one.name not in _sound(answer)]
+    return [one.name for one in answer.models if not (one.is_vetoed or _counts(one))]
 
 
 def _best_text(data: DeckData) -> str:
@@ -231,11 +233,9 @@ def _compared(data: DeckData) -> Panel | None:
 
 
 def _model_row(model: RankedModel, name: str) -> tuple[str, ...]:
-    reach = NORMAL_95 * model.score_std_error if model.score_std_error else None
-    low, high = (None, None) if reach is None or model.score is None else (model.score - reach, model.score + reach)
     return (
         marked_name(shortened_name(name, 30), model.is_vetoed),
-        wording.with_interval(model.score, low, high),
+        wording.with_interval(model.score, *model.score_limits),
         _ranks(model.score_rank_low, model.score_rank_high),
         wording.with_interval(model.dimension, model.lower, model.upper),
         _ranks(model.rank_low, model.rank_high),
@@ -282,9 +282,16 @@ def _other_texts(data: DeckData) -> Look:
         )
         for answer in data.on_other_texts
     ]
-    others = {answer.word for answer in data.on_other_texts} - {data.asked.word}
+    others = {_finding(answer) for answer in data.on_other_texts} - {_finding(data.asked)}
     sure: Sure = "depends" if others - {"cannot_tell"} else "unclear" if others else "holds"
     return Look(_("Second text"), sure, _("; ").join(told[:2]))
+
+
+def _finding(answer: Answer) -> str:
+    """What was found, registered or not: a question is registered on one text alone."""
+    if answer.word in UNRELATED:
+        return answer.word
+    return "larger" if answer_wording.goes_with_larger(answer) else "smaller"
 
 
 def _second(name: str, data: DeckData, column: str, table: str) -> Look:
@@ -371,8 +378,9 @@ def _decision(data: DeckData, looks: tuple[Look, ...]) -> Decision:
         other = Option(_("Ask of models of another kind"), _("an answer for those"), _time(n, data))
         return Decision(_("{n} models were enough to tell", n=n), (leave, other))
     extend = Option(_("Extend to {n} other models", n=n), _("whether it holds there"), _time(n, data))
-    if n_open := sum(look.sure != "holds" for look in looks):  # adopted where nothing is left that could reverse it
-        n_open, total = (counted(number, "cross-checks") for number in (n_open, len(looks)))
+    possible = [look for look in looks if look.sure != "impossible"]
+    if n_open := sum(look.sure != "holds" for look in possible):  # adopted where nothing is left that could reverse it
+        n_open, total = (counted(number, "cross-checks") for number in (n_open, len(possible)))
         title = _("{n} of {total} cross-checks do not confirm it: adopt nothing yet", n=n_open, total=total)
         return Decision(title, (*untested, extend, leave))
     if data.case == "related_other_way":

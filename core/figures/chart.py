@@ -319,10 +319,8 @@ class Block:
     number: int
     """From 0, in the order of the model."""
     is_removed: bool
-    price: float | None = None
-    """Rise of the loss without this block alone, nats per token; None where it was not priced."""
     told: str = ""
-    """The price as it is written."""
+    """How much harder text is to predict without this block alone; empty where it was not priced."""
     shade: int = 3
     """0 to 3, the darker the more it harms to leave this block out; the darkest where it was not priced."""
 

@@ -247,14 +247,13 @@ def profile_svg(
     theme: Theme = LIGHT,
     size: tuple[float, float] = (960, 520),
     phases: Sequence[Span] = (),
-    most_together: int = MOST_IN_ONE_CHART,
     selected: int | None = None,
 ) -> str:
-    """The SVG of `layer_chart`; more than `most_together` curves, or several with more lines to compare with than find room
+    """The SVG of `layer_chart`; more than `MOST_IN_ONE_CHART` curves, or several with more lines to compare with than find room
     for their names, become small charts on one scale, where these lines are numbered at their ends."""
     chart = layer_chart(data, extrema, phases, selected)
     n_ends = sum(line.is_named and bool(line.name) for line in chart.series if line.is_line)
-    if len(data.curves) == 1 or (len(data.curves) <= most_together and n_ends * _END <= size[1] - _AROUND):
+    if len(data.curves) == 1 or (len(data.curves) <= MOST_IN_ONE_CHART and n_ends * _END <= size[1] - _AROUND):
         return chart_svg(chart, caption, theme, size)
     compared = {end: str(n) for n, end in enumerate(dict.fromkeys(line.end for line in chart.series if line.end), 1)}
     panels = []

@@ -62,8 +62,7 @@ def block_row(layer_plan: LayerPlan, removed: Collection[int], is_recommended: b
     told = {n: plan_wording.share_harder_text(price) for n, price in known.items()}
     shades = {n: bisect_left(SHADED_FROM, plan_wording.share_harder(price)) for n, price in known.items()}
     row_of_blocks = tuple(
-        Block(n, n in removed, prices.get(n), told.get(n, ""), shades.get(n, len(SHADED_FROM)))
-        for n in range(plan.n_layers)
+        Block(n, n in removed, told.get(n, ""), shades.get(n, len(SHADED_FROM))) for n in range(plan.n_layers)
     )
     removed_name = plan_wording.removed_name(plan, is_recommended)
     return Blocks(

@@ -193,12 +193,8 @@ def with_gaussian_equivalents(rows: pl.DataFrame, estimates: pl.DataFrame) -> pl
 def correlator_points(correlators: pl.DataFrame, runs: pl.DataFrame, correlator: str, cloud: str) -> ProfileData:
     """Like `profile_points`; intervals are the value ± `t_95` standard errors."""
     reach = [t_95(of_protocol(config, "n_blocks")) for config in runs["config"]]
-    rows = correlators.filter(
-        pl.col("run_id").is_in(ids_of(runs))
-        & (pl.col("correlator") == correlator)
-        & (pl.col("cloud") == cloud)
-        & pl.col("value").is_finite()
-    )
+    is_known = pl.col("run_id").is_in(ids_of(runs)) & pl.col("value").is_finite()
+    rows = correlators.filter(is_known, correlator=correlator, cloud=cloud)
     of_run = pl.DataFrame({"run_id": runs["run_id"], "t": pl.Series(reach, dtype=pl.Float64)})
     rows = rows.join(of_run, on="run_id", maintain_order="left").with_columns(
         lower=pl.col("value") - pl.col("t") * pl.col("std_error"),

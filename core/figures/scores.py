@@ -6,13 +6,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from operator import attrgetter
 
 import polars as pl
 
 from core import wording
 from core.analysis.differences import PairedComparison, QuestionSet, TextLoss
-from core.analysis.intervals import NORMAL_95
 from core.analysis.relation import MARGIN
 from core.figures.chart import (
     Axis,
@@ -95,15 +93,13 @@ def relation_chart(answer: Answer) -> Chart | None:
     for model in reversed(answer.models):
         if model.dimension is None or model.score is None:
             continue
-        reach = NORMAL_95 * (model.score_std_error or 0.0)
         name = names[model.run_id]
         if model.run_id in partial:
             name = _("{name} (partial run)", name=name)
         point = Point(
             model.dimension,
             model.score,
-            model.score - reach if reach else None,
-            model.score + reach if reach else None,
+            *model.score_limits,
             model.lower,
             model.upper,
             shortened_name(name, LONGEST_NAME),
@@ -113,7 +109,7 @@ def relation_chart(answer: Answer) -> Chart | None:
     if not drawn:
         return None
     series = kinds_series(kinds, drawn)
-    across, up = ([end(point) for _kind, point in drawn] for end in (attrgetter("x"), attrgetter("y")))
+    across, up = zip(*((point.x, point.y) for _kind, point in drawn), strict=True)
     alternative = _(
         "{n} models: dimension {low} to {high}, score {worst} to {best}; {numbers}.",
         n=len(drawn),

@@ -178,14 +178,13 @@ def visual_svg(
     visual: Chart | Blocks | Gallery, theme: Theme = LIGHT, size: tuple[float, float] = (WIDTH, HEIGHT)
 ) -> str:
     """The SVG of a chart, of blocks or of a gallery; points show their value as a tooltip."""
+    drawing = Drawing(*size, theme)
     if isinstance(visual, Chart):
-        drawing = Drawing(*size, theme)
         _draw_chart(drawing, visual, (0, 0, *size), 13)
     elif isinstance(visual, Gallery):
-        drawing = Drawing(size[0], _gallery_height(visual, size[0]) + 6, theme)
+        drawing.height = _gallery_height(visual, size[0]) + 6
         _draw_gallery(drawing, visual, (0, 0, size[0], drawing.height))
     else:
-        drawing = Drawing(*size, theme)
         drawing.height = _draw_blocks(drawing, visual, 12)
     return drawing.svg(visual.alternative)
 
@@ -336,7 +335,8 @@ def _draw_strips(plot: Plot, chart: Chart) -> None:
             if point.layer == point.x:
                 texts.setdefault(point.x, {})[point_text(chart, series, point)] = None
     half = (plot.right - plot.left) / max(len(texts) - 1, 1) / 2
-    for layer, told in texts.items():
+    # At relative depths only layer 0 lies at its own number: no strips then.
+    for layer, told in texts.items() if len(texts) > 1 else ():
         x = plot.to_pixels(layer, chart.y.low)[0]
         start, end = max(x - half, plot.left), min(x + half, plot.right)  # not over the numbers beside the axis
         plot.drawing.parts.append(

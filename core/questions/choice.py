@@ -7,6 +7,7 @@ size nor loss nor dimension chooses, and what is untested is named.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
@@ -43,7 +44,7 @@ from core.pilots.saved import (
 from core.questions.ranking_answer import Answer, ask_for_report, load_evidence
 from core.questions.ranking_question import Evidence, RankingQuestion, select_population
 from core.questions.record import Fields, Rows, same
-from core.questions.runs import Selection, ask_selection
+from core.questions.runs import Selection, ask_selection, of_folder
 from core.records import LayerPlan
 from core.sources import derived
 from core.tables import PilotRow, RuleChoiceRow, ids_of, records
@@ -197,7 +198,8 @@ def _named_models(runs: pl.DataFrame, names: Sequence[str]) -> tuple[pl.DataFram
     """The runs of the models that are named by name, reference or run, and those that were not measured."""
     found, missing = pl.lit(False), []
     for name in dict.fromkeys(names):
-        is_named = pl.any_horizontal(pl.col("name", "reference", "model_id", "repository") == name)
+        columns = pl.col("name", "reference", "model_id", "repository")
+        is_named = pl.any_horizontal(columns.is_in([name, *of_folder(name)]))
         is_named |= pl.col("run_id").is_in(matching_ids(ids_of(runs), name))
         found |= is_named
         if runs.filter(is_named).is_empty():
@@ -276,7 +278,9 @@ def choose_pilot(
         untested = _untested(context, use_class, criteria)
         lacking += [] if is_harmful else _missing_losses(context)
         return PilotChoice(None, use_class, tuple(lacking), refusal=why, untested=untested)
-    return judged(choose_by_criteria(context, criteria, use_class), use_class, tuple(lacking), asked=asked)
+    task = task_of(criteria)
+    choice = Choice(context, task, decide_in_context(context, criteria, task, use_class))
+    return judged(choice, use_class, tuple(lacking), asked=asked)
 
 
 def judged(
@@ -355,7 +359,12 @@ def ask_again(warehouse: Warehouse, rule: Rule, made: RuleChoiceRow) -> PilotCho
     runs = evidence.runs.filter(pl.col("run_id").is_in(made.candidates))
     comparable = "dimension_not_comparable" not in made.reasons
     context = _read_context(warehouse, evidence, runs, rule.assumptions, comparable=comparable)
-    task = TaskName(made.task, made.metric) if made.task else rule.task
+    task = rule.task
+    if made.task:
+        keys, named = json.loads(made.evidence)["criteria"], TaskName(made.task, made.metric)
+        rows = (row for row in context.benchmarks.to_dicts() if score_key(row) in keys and named.is_met_by(row))
+        row = next(rows, None)  # with its filter and shots
+        task = TaskName(made.task, made.metric, row["filter"], row["n_shot"]) if row else named
     return judged(choose_by_rule(context, rule, task), rule.use_class)
 
 
@@ -380,12 +389,6 @@ def choose_by_rule(context: ChoiceContext, rule: Rule, task: TaskName | None) ->
     unnamed = (one.benchmark for one in criteria if one.criterion.of == "score" and one.criterion.benchmark is None)
     benchmark = next(unnamed, None)
     return Choice(context, benchmark, decide_in_context(context, criteria, benchmark, rule.use_class))
-
-
-def choose_by_criteria(context: ChoiceContext, criteria: Sequence[ResolvedCriterion], use_class: str) -> Choice:
-    """Choose by criteria whose benchmarks are named; the first is the task."""
-    task = task_of(criteria)
-    return Choice(context, task, decide_in_context(context, criteria, task, use_class))
 
 
 def task_of(criteria: Sequence[ResolvedCriterion]) -> Mapping[str, Any] | None:

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from core.analysis.claims import LEVEL
-from core.analysis.intervals import BLOCK_FREEDOM, quantile, rank_intervals
+from core.analysis.intervals import BLOCK_FREEDOM, NORMAL_95, quantile, rank_intervals
 from core.analysis.ranking import OWN_MATCHES, RankingGroup, is_vetoed, own_runs, score_key
 from core.analysis.relation import Relation, SpecificationCurve, relate, relate_specifications
 from core.analysis.resampling import search_pairs
@@ -62,6 +62,14 @@ class RankedModel:
     """Run of the model that leads its class by dimension: the models that cannot be distinguished from their first."""
     score_class_leader: str | None = None
     """The same by score."""
+
+    @property
+    def score_limits(self) -> tuple[float | None, float | None]:
+        """95 percent limits of the score; None where its error is not known."""
+        if self.score is None or not self.score_std_error:
+            return None, None
+        reach = NORMAL_95 * self.score_std_error
+        return self.score - reach, self.score + reach
 
 
 @dataclass(frozen=True)
@@ -412,7 +420,7 @@ def ask_for_report(warehouse: Warehouse, pilot: RegisteredPilot | None, runs: pl
     """What a report of these runs answers: the question of its pilot, or that of the profiles that ship with Workdim where
     it is of nothing else; then the same question on each other text that these models have read. Empty without a question.
     """
-    is_shipped = runs.height > 0 and runs["tags"].list.contains(SHIPPED).fill_null(False).all()
+    is_shipped = runs.height > 0 and runs["tags"].list.contains(SHIPPED).all()
     if pilot is None and not is_shipped:
         return ()
     question = RankingQuestion(pilot=pilot)
@@ -425,6 +433,7 @@ def ask_for_report(warehouse: Warehouse, pilot: RegisteredPilot | None, runs: pl
         replace(question, group=group_key(other.group))
         for other in answer.population.others
         if {"corpus_id"} <= set(other.differing_keys) <= {"corpus_id", "n_points"}
+        and set(other.group.rows["model_id"]) & set(answer.population.rows["model_id"])
     ]
     return (answer, *(ask(warehouse, other) for other in others))
 

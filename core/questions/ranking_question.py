@@ -207,11 +207,15 @@ def check_dates(registration: Registration, rows: pl.DataFrame, import_times: Ma
     reasons: set[str] = set()
     used = rows.filter(pl.col("score_match").is_in(OWN_MATCHES)).select("score_as_of", "score_file_sha256").unique()
     for as_of, file in used.iter_rows():
-        score_time = _parse_time(as_of) or import_times.get(file)
-        if score_time is None:
+        stated, imported = _parse_time(as_of), import_times.get(file)
+        if stated is None and imported is None:
             reasons.add("dates_not_known")
-        elif score_time <= registered_at if as_of and len(as_of) > 10 else score_time.date() < registered_at.date():
+        if imported is not None and imported <= registered_at:  # it was here, whatever day is stated
             reasons.add("after_scores")
+        elif stated is not None:
+            is_moment = len(as_of) > 10
+            if stated <= registered_at if is_moment else stated.date() < registered_at.date():
+                reasons.add("after_scores")
     return registration.mark_exploratory(*sorted(reasons))
 
 
@@ -626,19 +630,16 @@ def _first_row(counts: pl.DataFrame, pilot: Pilot | None = None) -> dict[str, An
 
 def _benchmarks_of_group(counts: pl.DataFrame, all_groups: Sequence[RankingGroup], group: RankingGroup) -> pl.DataFrame:
     """The benchmarks of the group, or of the larger group that contains it."""
-    first = ids_of(group.rows)[0]
-    number = next((n for n, other in enumerate(all_groups) if first in ids_of(other.rows)), -1)
+    shown = set(ids_of(group.rows))  # some of which a check may veto
+    number = next((n for n, other in enumerate(all_groups) if not shown.isdisjoint(ids_of(other.rows))), -1)
     return counts.filter(group=number)
 
 
 def _with_benchmark(rows: pl.DataFrame, scored: pl.DataFrame, benchmark: Mapping[str, Any] | None) -> pl.DataFrame:
     """Each row with its score. Scores in another unit than the most common one are dropped: one axis has one unit."""
     added = [column for column in scored.columns if column not in rows.columns]
-    if benchmark is None:
-        return rows.with_columns(pl.lit(None, scored.schema[c]).alias(c) for c in added).with_columns(
-            score_match=pl.lit("none")
-        )
-    of_benchmark = filter_benchmark(scored, dict(benchmark)).select("run_id", *added)
+    of_benchmark = scored.clear() if benchmark is None else filter_benchmark(scored, dict(benchmark))
+    of_benchmark = of_benchmark.select("run_id", *added)
     of_benchmark = of_benchmark.filter(pl.col("unit") == pl.col("unit").mode().sort().first())
     joined = rows.join(of_benchmark, on="run_id", how="left", maintain_order="left")
     return joined.with_columns(pl.col("score_match").fill_null("none"))

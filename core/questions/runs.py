@@ -278,7 +278,7 @@ def find_runs(warehouse: Warehouse, named: Sequence[str]) -> list[str]:
         is_run = bool(matching_ids(ids_of(listed), name))
         found[name] = only_id(ids_of(listed), name, "run", "runs") if is_run else None
         if not is_run:
-            is_named = pl.any_horizontal(pl.col("name", "reference", "model_id").is_in([name, *_of_folder(name)]))
+            is_named = pl.any_horizontal(pl.col("name", "reference", "model_id").is_in([name, *of_folder(name)]))
             by_model[name] = listed.filter(is_named, pl.col("pass") == "text")
     if missing := [name for name, runs in by_model.items() if runs.is_empty()]:
         raise InputError(
@@ -294,7 +294,7 @@ def find_runs(warehouse: Warehouse, named: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(run_id for run_id in found.values() if run_id))
 
 
-def _of_folder(name: str) -> list[str]:
+def of_folder(name: str) -> list[str]:
     """The reference of a model that is measured from a path."""
     place = Path(os.path.expanduser(name))
     if not name or not os.path.exists(place):  # unlike those of Path, these fail for no name

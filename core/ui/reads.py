@@ -22,7 +22,7 @@ from core.pilots.saved import SavedRecipe, SavedRule
 from core.questions import ranking_answer
 from core.questions.ranking_answer import Answer, answer_question
 from core.questions.ranking_question import BY_WORD, Evidence, Population, RankingQuestion, select_population
-from core.questions.runs import Selection, in_order, load_selection, named_texts
+from core.questions.runs import Selection, load_runs, load_selection, named_texts
 from core.records import SHIPPED, LayerPlan
 from core.ui import url_state
 from core.warehouse import aliases as alias_table
@@ -218,7 +218,7 @@ def start_data(run_ids: Sequence[str]) -> StartData:
     with _open() as opened:
         evidence()  # for the answers on the same screen
         return StartData(
-            in_order(named_texts(opened, queries.runs(opened, sorted(run_ids))), run_ids),
+            load_runs(opened, run_ids),
             queries.d2_profiles(opened, run_ids),
             queries.rows(opened, "run_extrema", run_ids),
         )

@@ -95,7 +95,7 @@ def choose_new_report(runs: pl.DataFrame) -> ReportRequest:
         run_choice.show_differing_conditions(compared)  # the report's title says so first
     recipe = Recipe(
         name=made[0].rule.name[:MAX_NAME] if made else _report_name(pilot) if plan_id is None else "layer plan",
-        run_ids=tuple(ids_of(chosen)),
+        run_ids=tuple(made[1].candidates if made else ids_of(chosen)),  # one that is gone is told
         pilot_id=pilot.pilot_id if pilot else None,
         choice_id=made[1].choice_id if made else None,
         plan_id=plan_id,

@@ -40,7 +40,7 @@ def made_story(language: str = "en", name: str = "made-up-big", n_models: int = 
         (Column("Model", 0.5), Column("Largest", 0.3, True), Column("Layer", 0.2, True)),
         (Heading("On python-docs"), (name, "106 [95.5, 117]", "2"), ("other", "61.0", "3")),
     )
-    blocks = Blocks(tuple(Block(n, n in (3, 4), 0.01 * n) for n in range(30)), "stays", "goes", "30 blocks, 2 go.")
+    blocks = Blocks(tuple(Block(n, n in (3, 4)) for n in range(30)), "stays", "goes", "30 blocks, 2 go.")
     small = tuple(
         Chart(LAYERS, replace(chart.y, title=f"{name} {n}"), (Series(f"{name} {n}", profile, 0),), "")
         for n in range(n_models)

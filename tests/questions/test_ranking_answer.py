@@ -121,6 +121,9 @@ def test_a_pilot_that_was_registered_after_its_scores_is_exploratory():
     known = {"00": datetime(2026, 11, 22)}
     assert expected(models(), undated, PILOT, import_times=known).is_registered
     assert not expected(models(), undated, late, import_times=known).is_registered
+    that_morning = {"00": datetime(2026, 11, 24, 9, 0)}
+    for dated in (undated, scores(falling())):
+        assert expected(models(), dated, of_the_day, import_times=that_morning).exploratory == ("after_scores",)
 
 
 def test_only_the_day_of_registration_counts_and_what_an_author_dates_decides_nothing():
