@@ -296,6 +296,18 @@ _READINGS = ("d2_layer", "d2_before", "d2_after", "inner_max", "participation_ra
 _TASKS = ("brackets", "copying", "identifier", "indentation")
 
 
+def _surely_small(word: str, placebo: dose_answer.Effect, free: dose_answer.Effect) -> tuple[str, str]:
+    """What lies within the margin and is still apart from nothing, in both contrasts and corrected: it is not hidden by the word."""
+    both = (placebo, free)
+    if word != dose_answer.NONE or any(one.corrected_p >= 0.05 for one in both):
+        return "", ""
+    if all(one.effect < 0 for one in both):
+        return ", though a smaller gain is sure", "が、それより小さい改善は確か"
+    if all(one.effect > 0 for one in both):
+        return ", though a smaller loss is sure", "が、それより小さい悪化は確か"
+    return "", ""
+
+
 def moved_on_purpose(out: Path, runs: pl.DataFrame | None = None) -> Section:
     """What the dosed runs answer, as data/pilots/dose.md decided before them: the manipulation check first. Nothing before
     all of them are there."""
@@ -315,10 +327,11 @@ def moved_on_purpose(out: Path, runs: pl.DataFrame | None = None) -> Section:
             placebo_text, free_text = (
                 f"{one.effect:+.3f} [{one.lower:+.3f}, {one.upper:+.3f}]" for one in (placebo, free)
             )
+            small = _surely_small(word, placebo, free)
             shown.append(
                 (
-                    f"{way} {target}, {_EFFECTS[word][0]} ({placebo_text} bits per byte beside the placebo, {free_text} beside no push)",
-                    f"{target} に{way}：{_EFFECTS[word][1]}（ビット毎バイトの差は、プラセボに対し {placebo_text}、何も加えない場合に対し {free_text}）",
+                    f"{way} {target}, {_EFFECTS[word][0]}{small[0]} ({placebo_text} bits per byte beside the placebo, {free_text} beside no push)",
+                    f"{target} に{way}：{_EFFECTS[word][1]}{small[1]}（ビット毎バイトの差は、プラセボに対し {placebo_text}、何も加えない場合に対し {free_text}）",
                 )[n]
             )
         return ("; ".join(shown), "。".join(shown))[n]

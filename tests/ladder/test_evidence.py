@@ -88,7 +88,7 @@ def test_a_fresh_start_ranks_every_finished_run_within_seconds(fresh: tuple[Ware
         assert told.relation.n_units == len(wanted) and {one.match for one in told.models} <= {"own", "exact"}
         assert not asked.ignores_pilots or max(one.group.rows.height for one in found.others) <= len(wanted)
         assert told.relation.errors_paired[-1:] == ("performance",) and told.models[0].score_rank_high is not None
-    assert spent + time.process_time() - started < 12
+    assert spent + time.process_time() - started < 30, "processor seconds: a third of them on a quiet machine"
 
 
 @pytest.mark.slow
