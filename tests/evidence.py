@@ -375,8 +375,8 @@ def moved_on_purpose(out: Path, runs: pl.DataFrame | None = None) -> Section:
         f"push. A pair counts where the dose is within {100 * dose_answer.TARGET_MISSED:.0f} % of its target and the placebo within "
         f"{100 * dose_answer.PLACEBO_MOVES:.0f} % of the free run. All else is secondary and not corrected.",
         "最初の学習の前に決めた内容：[登録した計画](../data/pilots/dose.md)。シードについての正確な符号反転検定、2つの目標について Holm 補正。90%区間が "
-        f"{dose_answer.MARGIN} に収まれば効果なしとし、プラセボとの差と何も加えない場合との差の両方が同じことを示すときだけ答えます。目標から {100 * dose_answer.TARGET_MISSED:.0f}% 以内の罰則項と、"
-        f"何も加えない場合から {100 * dose_answer.PLACEBO_MOVES:.0f}% 以内のプラセボの組だけを数えます。ほかはすべて副次的な結果で、補正していません。",
+        f"{dose_answer.MARGIN} に収まれば効果なしとし、プラセボとの差と何も加えない場合との差の両方が同じことを示すときだけ答えます。目標との差が目標の {dose_answer.TARGET_MISSED:g} 倍以内の罰則項と、"
+        f"何も加えない場合との差がその {dose_answer.PLACEBO_MOVES:g} 倍以内のプラセボの組だけを数えます。ほかはすべて副次的な結果で、補正していません。",
     )
     columns = (*_READINGS, "bits_per_byte", "prose", *_TASKS)
     section.table(
