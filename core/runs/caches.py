@@ -24,7 +24,16 @@ from core.errors import InputError, ResourceError, Sentence, WarehouseError, unk
 from core.files import MODELS, folders_in, is_locked, lock_path, refusing, try_lock
 from core.ids import SHORT_ID
 from core.models.packages import cache_folder, packages_folder
-from core.runs.jobs import CANCEL_FILE, CHECKPOINT_PREFIX, finish_job, job_folders, list_jobs, read_job, remove_job
+from core.runs.jobs import (
+    CANCEL_FILE,
+    CHECKPOINT_PREFIX,
+    GONE_PREFIX,
+    finish_job,
+    job_folders,
+    list_jobs,
+    read_job,
+    remove_job,
+)
 from core.store import parcels
 from core.store.parcels import is_parcel
 from core.tables import ids_of
@@ -249,7 +258,7 @@ def recover_for_reader(warehouse: Warehouse) -> list[str]:
 
 def _recover_jobs(warehouse: Warehouse) -> list[str]:
     """Remove what a killed `remove_job` left, and recover every job; returns the reasons of those that could not be."""
-    for left in warehouse.jobs.glob(".gone-*"):
+    for left in warehouse.jobs.glob(f"{GONE_PREFIX}*"):
         shutil.rmtree(left, ignore_errors=True)
     reasons = []
     for folder in job_folders(warehouse):

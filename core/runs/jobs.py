@@ -80,6 +80,8 @@ ERROR_FILE = "error.json"
 LAYER_PREFIX = "step-layer-"
 """Of the file of a finished layer in the folder of a pass (core/measure/profile.py)."""
 CHECKPOINT_PREFIX = "kept-"
+GONE_PREFIX = ".gone-"
+"""Of the folder of a job that is being removed."""
 START_TIMEOUT = 20.0
 """Seconds after which a started process that does not hold its job's lock counts as dead."""
 START_TOLERANCE = 30.0
@@ -208,15 +210,14 @@ def submit(config: ConfigT, warehouse: Warehouse, pilot_id: str | None = None, a
 
 
 def _with_absolute_paths(config: ConfigT) -> ConfigT:
-    """The request with absolute paths: a job's process has another working folder."""
+    """The request with absolute paths: a job's process has another working folder. A text that is no file of texts is a built-in
+    one, whatever else has its name here."""
     paths: dict[str, Any] = {}
     for name in PLACES:
         value = getattr(config, name, None)
         if isinstance(value, tuple):
             paths[name] = tuple(map(_absolute, value))
-        elif value and (
-            name != "corpus" or Path(value).suffix.lower() in TEXT_FILES
-        ):  # else the name of a built-in text
+        elif value and (name != "corpus" or Path(value).suffix.lower() in TEXT_FILES):
             paths[name] = _absolute(value, is_path=name == "save_model")
     return replace(config, **paths)
 
@@ -367,7 +368,7 @@ def hold_job(job: Job, engine: str = "local") -> Iterator[None]:
 
 def remove_job(job: Job) -> None:
     """Remove the job's folder, by a rename first, so that no other process finds half of it."""
-    renamed = job.folder.with_name(f".gone-{job.job_id}")
+    renamed = job.folder.with_name(f"{GONE_PREFIX}{job.job_id}")
     with suppress(OSError):
         os.replace(job.folder, renamed)
     shutil.rmtree(renamed, ignore_errors=True)

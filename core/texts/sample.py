@@ -466,7 +466,7 @@ def split_in_halves(corpus: Corpus, length: int) -> tuple[Corpus, Corpus]:
     lengths = np.array([len(piece) for piece in corpus.pieces])
     ends, n = np.cumsum(lengths), min(STRETCHES, 2 * (n_documents // 2))
     is_second = ends * n // (ends[-1] + 1) % 2 == 1
-    if lengths[is_second].sum() > MOST_OF_HALF * ends[-1]:  # which a long document can exceed
+    if lengths[is_second].sum() > MOST_OF_HALF * ends[-1]:  # of a long document, where its middle is
         is_second = (ends - lengths / 2) * n // (ends[-1] + 1) % 2 == 1
     halves = [np.flatnonzero(is_second == half) for half in (False, True)]
     return tuple(  # type: ignore[return-value]

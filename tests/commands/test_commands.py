@@ -267,6 +267,7 @@ def test_the_app_answers_says_how_to_reach_it_and_ends_with_its_command(path):
     command = [sys.executable, "-m", "core", "app", "--warehouse", str(path), "--port", "8931"]
     quiet = {name: value for name, value in os.environ.items() if name not in ("DISPLAY", "WAYLAND_DISPLAY")}
     opened = quiet | {"STREAMLIT_SERVER_ADDRESS": "0.0.0.0"}  # no variable opens the app to the network
+    opened |= {"http_proxy": "http://127.0.0.1:9", "no_proxy": ""}  # nor does a proxy stand between
     app = subprocess.Popen(command, cwd=ROOT, env=opened, stdout=subprocess.PIPE, text=True, encoding="utf-8")
     try:
         assert "shipped profiles were taken in" in app.stdout.readline()

@@ -9,6 +9,7 @@ from core.commands.main import main
 from core.errors import InputError
 from core.files import lock_path, try_lock
 from core.runs import caches
+from core.runs.jobs import GONE_PREFIX
 from core.sql.sandbox import run_query
 from core.store import parcels
 from core.warehouse.runs import delete_runs, ingest_parcel
@@ -66,6 +67,13 @@ def test_cleaning_takes_what_can_be_made_anew_and_nothing_else(warehouse):
     assert (warehouse.jobs / "job" / "job.json").is_file()
     assert warehouse.read("SELECT count(*) AS n FROM runs")["n"][0] == 1
     assert not list((warehouse.path.parent).rglob(".gone-*"))
+
+
+def test_a_job_that_was_half_removed_goes_with_the_next_look(warehouse):
+    left = warehouse.jobs / f"{GONE_PREFIX}job" / "kept-1"
+    left.mkdir(parents=True)
+    caches.recover_for_reader(warehouse)
+    assert not left.parent.exists() and (warehouse.jobs / "job").is_dir()
 
 
 def test_what_a_job_uses_is_left_alone(warehouse):
